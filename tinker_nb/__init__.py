@@ -1,0 +1,126 @@
+"""Fine-tune language models from a notebook: cells return at once, live cards show each request.
+
+``%load_ext tinker_nb`` brings the magics; the names below are the client, for scripts and cells.
+They are loaded on first use, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tinker_nb._version import __version__
+
+if TYPE_CHECKING:
+    from tinker_nb import types
+    from tinker_nb.client.futures import TinkerFuture
+    from tinker_nb.client.sampling import SamplingClient
+    from tinker_nb.client.service import ServiceClient
+    from tinker_nb.client.states import FutureSnapshot, FutureState
+    from tinker_nb.client.training import TrainingClient
+    from tinker_nb.data.chat import ChatTokenizer
+    from tinker_nb.data.datums import conversation_to_datum, conversations_to_datums
+    from tinker_nb.errors import (
+        APIConnectionError,
+        APIError,
+        APIStatusError,
+        AuthenticationError,
+        ConfigurationError,
+        InvalidInputError,
+        RequestFailedError,
+        TinkerError,
+    )
+    from tinker_nb.launch import EmbeddedServer, start_server
+    from tinker_nb.nesting import allow_nested_loops
+    from tinker_nb.train.supervised import TrainResult, train_supervised
+    from tinker_nb.wire.data import Datum, ModelInput
+    from tinker_nb.wire.params import AdamParams, LoraConfig, SamplingParams
+    from tinker_nb.wire.tensors import TensorData
+
+_HOMES = {
+    "tinker_nb.client.futures": ("TinkerFuture",),
+    "tinker_nb.client.sampling": ("SamplingClient",),
+    "tinker_nb.client.service": ("ServiceClient",),
+    "tinker_nb.client.states": ("FutureSnapshot", "FutureState"),
+    "tinker_nb.client.training": ("TrainingClient",),
+    "tinker_nb.data.chat": ("ChatTokenizer",),
+    "tinker_nb.data.datums": ("conversation_to_datum", "conversations_to_datums"),
+    "tinker_nb.errors": (
+        "APIConnectionError",
+        "APIError",
+        "APIStatusError",
+        "AuthenticationError",
+        "ConfigurationError",
+        "InvalidInputError",
+        "RequestFailedError",
+        "TinkerError",
+    ),
+    "tinker_nb.launch": ("EmbeddedServer", "start_server"),
+    "tinker_nb.nesting": ("allow_nested_loops",),
+    "tinker_nb.train.supervised": ("TrainResult", "train_supervised"),
+    "tinker_nb.wire.data": ("Datum", "ModelInput"),
+    "tinker_nb.wire.params": ("AdamParams", "LoraConfig", "SamplingParams"),
+    "tinker_nb.wire.tensors": ("TensorData",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APIStatusError",
+    "AdamParams",
+    "AuthenticationError",
+    "ChatTokenizer",
+    "ConfigurationError",
+    "Datum",
+    "EmbeddedServer",
+    "FutureSnapshot",
+    "FutureState",
+    "InvalidInputError",
+    "LoraConfig",
+    "ModelInput",
+    "RequestFailedError",
+    "SamplingClient",
+    "SamplingParams",
+    "ServiceClient",
+    "TensorData",
+    "TinkerError",
+    "TinkerFuture",
+    "TrainResult",
+    "TrainingClient",
+    "__version__",
+    "allow_nested_loops",
+    "conversation_to_datum",
+    "conversations_to_datums",
+    "start_server",
+    "train_supervised",
+    "types",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "types":
+        return importlib.import_module("tinker_nb.types")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """``%load_ext tinker_nb``: put the magics into the shell."""
+    from tinker_nb.notebook.extension import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """``%unload_ext tinker_nb``: stop all work and take the magics out."""
+    from tinker_nb.notebook.extension import unload
+
+    unload(shell)

@@ -1,0 +1,99 @@
+"""One HTTP exchange as plain values, and what an answer means. No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tinker_nb.client.retry import Failure
+from tinker_nb.errors import (
+    APIConnectionError,
+    APIResponseValidationError,
+    APIStatusError,
+    status_error_class,
+)
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A request's body and its content type."""
+
+    content: bytes
+    content_type: str = JSON
+
+
+def json_payload(body: Mapping[str, Any]) -> Payload:
+    """Return a JSON body."""
+    return Payload(json.dumps(body, separators=(",", ":")).encode())
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to send."""
+
+    method: str
+    path: str
+    payload: Payload | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 60.0
+    lane: Literal["submit", "poll"] = "submit"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back."""
+
+    status: int
+    content_type: str
+    content: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def json(self) -> Any:
+        """Return the body as JSON; raises `APIResponseValidationError` when it is not."""
+        try:
+            return json.loads(self.content)
+        except ValueError as error:
+            raise APIResponseValidationError(
+                f"The server answered {self.status} with a body that is not JSON."
+            ) from error
+
+    def json_object(self) -> dict[str, Any]:
+        """Return the body as a JSON object; raises `APIResponseValidationError` otherwise."""
+        body = self.json()
+        if not isinstance(body, dict):
+            raise APIResponseValidationError("The server answered with JSON that is no object.")
+        return body
+
+
+@dataclass(frozen=True)
+class NoAnswer:
+    """An exchange that ended without an answer."""
+
+    failure: Failure
+    error: APIConnectionError
+
+
+def detail_of(reply: Reply) -> tuple[str, object]:
+    """Return what an error answer says, as a sentence, and its parsed body."""
+    try:
+        body = json.loads(reply.content)
+    except ValueError:
+        text = reply.content[:200].decode("utf-8", "replace").strip()
+        return text or "no explanation", text
+    detail = body.get("detail", body.get("error")) if isinstance(body, dict) else None
+    return (detail if isinstance(detail, str) else json.dumps(detail or body)[:500]), body
+
+
+def status_error(reply: Reply, *, request_id: str | None = None) -> APIStatusError:
+    """Return the typed error of an answer with status 400 or more."""
+    detail, body = detail_of(reply)
+    return status_error_class(reply.status)(
+        f"The server answered {reply.status}: {detail}",
+        status_code=reply.status,
+        body=body,
+        request_id=request_id,
+    )

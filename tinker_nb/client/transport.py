@@ -1,0 +1,138 @@
+"""Sending: one httpx client per event loop, with the key, retries and limits in flight."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import random
+import time
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tinker_nb.client.endpoint import Endpoint
+from tinker_nb.client.exchange import NoAnswer, Reply, Request, status_error
+from tinker_nb.client.loops import loop_thread, wait_async
+from tinker_nb.client.retry import Failure, RetryPolicy, retry_delay, retry_note
+from tinker_nb.errors import APIError, ConfigurationError
+
+if TYPE_CHECKING:
+    from tinker_nb.client.link import Link
+
+#: Called before each retry with the number of retries so far and what a card should say.
+OnRetry = Callable[[int, str], None]
+
+
+def _verdict(tried: Reply | NoAnswer) -> tuple[Failure, APIError]:
+    if isinstance(tried, NoAnswer):
+        return tried.failure, tried.error
+    return Failure(tried.status, tried.headers), status_error(tried)
+
+
+class Transport:
+    """Sends requests to one server, on whichever loop it is called from."""
+
+    def __init__(self, endpoint: Endpoint | concurrent.futures.Future[Endpoint]) -> None:
+        self._endpoint = endpoint
+        self._is_closed = False
+        self._links: dict[asyncio.AbstractEventLoop, tuple[Link, AsyncGenerator[None]]] = {}
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Where the server is, when that is known already."""
+        if isinstance(self._endpoint, Endpoint):
+            return self._endpoint
+        ready = self._endpoint.done() and not self._endpoint.exception()
+        return self._endpoint.result() if ready else None
+
+    async def ready(self) -> Endpoint:
+        """Return where the server is, once it has started; raises why it did not."""
+        if self._is_closed:
+            raise ConfigurationError("This client is closed.", advice="Make a new ServiceClient.")
+        if isinstance(self._endpoint, Endpoint):
+            return self._endpoint
+        return await wait_async(self._endpoint)
+
+    async def send(self, request: Request, on_retry: OnRetry | None = None) -> Reply:
+        """Send a request, again where that may help, and return its good answer.
+
+        One idempotency key spans all tries.
+
+        Raises
+        ------
+        APIStatusError
+            The server says no.
+        APIConnectionError
+            No answer came.
+        """
+        keyed = replace(
+            request, headers={**request.headers, "X-Idempotency-Key": str(uuid.uuid4())}
+        )
+        policy = (await self.ready()).retry
+        started, attempt = time.monotonic(), 0
+        while True:
+            tried = await self.once(keyed)
+            if isinstance(tried, Reply) and tried.status < 400:
+                return tried
+            failure, error = _verdict(tried)
+            wait = self.retry_in(failure, attempt, started, policy)
+            if wait is None:
+                raise error
+            attempt += 1
+            if on_retry is not None:
+                on_retry(attempt, retry_note(failure, wait))
+            await asyncio.sleep(wait)
+
+    async def once(self, request: Request) -> Reply | NoAnswer:
+        """Send a request one time and return whatever comes of it."""
+        endpoint = await self.ready()
+        return await (await self._link(endpoint)).send(request)
+
+    @staticmethod
+    def retry_in(
+        failure: Failure, attempt: int, started: float, policy: RetryPolicy
+    ) -> float | None:
+        """Return the seconds to wait before the next try, or None to give up."""
+        return retry_delay(
+            failure,
+            attempt=attempt,
+            elapsed=time.monotonic() - started,
+            chance=random.random(),  # noqa: S311  # spreads clients in time, guards nothing
+            policy=policy,
+        )
+
+    async def _link(self, endpoint: Endpoint) -> Link:
+        # Loaded with the first request: httpx is a good part of what importing us would cost.
+        from tinker_nb.client.link import Link
+
+        loop = asyncio.get_running_loop()
+        if loop not in self._links:
+            link = Link(endpoint)
+            self._links[loop] = (link, self._life_of(link, loop))
+            await anext(self._links[loop][1])
+        return self._links[loop][0]
+
+    async def _life_of(self, link: Link, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None]:
+        """Close the connections of a loop before it ends.
+
+        A loop that shuts down in order, as ``asyncio.run`` does it, finishes the asynchronous
+        generators begun on it. No other hook lets connections be closed in time.
+        """
+        try:
+            yield
+        finally:
+            self._links.pop(loop, None)
+            await link.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections of every loop that can still be reached; nothing is sent after."""
+        self._is_closed = True
+        here = asyncio.get_running_loop()
+        for loop, (_, life) in list(self._links.items()):
+            if loop is here:
+                await life.aclose()
+            elif loop is loop_thread().loop:
+                await asyncio.wrap_future(loop_thread().submit(life.aclose()))
+            elif loop.is_running():
+                asyncio.run_coroutine_threadsafe(life.aclose(), loop)

@@ -1,0 +1,1 @@
+"""Data sets and toy tasks for tutorials, tests and benchmarks."""

@@ -1,0 +1,1 @@
+"""The notebook side: magics and cards. Only this room knows IPython and its widgets."""

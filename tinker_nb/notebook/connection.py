@@ -1,0 +1,142 @@
+"""The notebook's connection to one server, which may still be starting."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections.abc import Callable
+
+from pydantic import SecretStr
+
+from tinker_nb.client.endpoint import Endpoint, find_endpoint
+from tinker_nb.client.loops import loop_thread, wait_async
+from tinker_nb.client.service import ServiceClient
+from tinker_nb.data.chat import ChatTokenizer
+from tinker_nb.errors import ConfigurationError, NotFoundError
+from tinker_nb.launch import EmbeddedServer, start_server
+
+
+class Connection:
+    """A server the notebook works with: its client, its base model, its tokenizer.
+
+    Everything that needs an answer of the server is asked for on the loop thread, once, so that it
+    comes whatever the kernel's loop is doing.
+
+    Parameters
+    ----------
+    endpoint
+        Where the server is, or will be.
+    base_model
+        The model to train; the server's first one when not given.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint | concurrent.futures.Future[Endpoint],
+        base_model: str | None = None,
+    ) -> None:
+        ready = endpoint if isinstance(endpoint, concurrent.futures.Future) else _done(endpoint)
+        self.service = ServiceClient.of_starting(ready, display_name="notebook")
+        self.server: EmbeddedServer | None = None
+        self.is_closed = False
+        self._base_model = base_model
+        self._lock = threading.Lock()
+        self._tokenizer: concurrent.futures.Future[ChatTokenizer] | None = None
+
+    async def base_model(self) -> str:
+        """Return the name of the model to train."""
+        if self._base_model is None:
+            models = (await self.service.get_server_capabilities_async()).supported_models
+            names = [model.model_name for model in models if model.model_name]
+            if not names:
+                raise ConfigurationError("The server names no model; give one: %tinker_lora NAME.")
+            self._base_model = names[0]
+        return self._base_model
+
+    async def tokenizer(self) -> ChatTokenizer:
+        """Return the base model's tokenizer."""
+        with self._lock:
+            failed = self._tokenizer is not None and (
+                self._tokenizer.done() and self._tokenizer.exception() is not None
+            )
+            if self._tokenizer is None or failed:
+                self._tokenizer = loop_thread().submit(self._load_tokenizer())
+        return await wait_async(self._tokenizer)
+
+    @property
+    def tokenizer_now(self) -> ChatTokenizer | None:
+        """The tokenizer, when it is there already."""
+        loaded = self._tokenizer
+        return loaded.result() if loaded and loaded.done() and not loaded.exception() else None
+
+    async def _load_tokenizer(self) -> ChatTokenizer:
+        try:
+            files = await self.service.get_tokenizer_files_async(await self.base_model())
+        except NotFoundError as error:
+            raise ConfigurationError(
+                "This server hands out no tokenizer.", advice="Give datums instead of chat."
+            ) from error
+        tokenizer = ChatTokenizer.from_files(files)
+        # The first rendering loads what it needs; better here than in the first cell.
+        tokenizer.prompt("hello")
+        return tokenizer
+
+    async def describe(self) -> str:
+        """Ask the server who it is, and return that in a line."""
+        models = (await self.service.get_server_capabilities_async()).supported_models
+        names = ", ".join(model.model_name or "?" for model in models) or "no models named"
+        await self.tokenizer()
+        return f"ready at {self.service.base_url} · models: {names}"
+
+    def close(self) -> None:
+        """End the session and stop the server this connection started; may be repeated."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        if self.service.transport.endpoint is not None:
+            self.service.close()
+        if self.server is not None:
+            self.server.stop()
+
+
+def _done(endpoint: Endpoint) -> concurrent.futures.Future[Endpoint]:
+    future: concurrent.futures.Future[Endpoint] = concurrent.futures.Future()
+    future.set_result(endpoint)
+    return future
+
+
+def connect_to(
+    base_url: str | None, api_key: SecretStr | None, base_model: str | None
+) -> Connection:
+    """Return the connection to a server that runs somewhere."""
+    return Connection(find_endpoint(base_url, api_key), base_model)
+
+
+def connect_embedded(model: str, data_dir: str | None, before: Callable[[], object]) -> Connection:
+    """Start the embedded server in the background and return the connection to it at once.
+
+    Parameters
+    ----------
+    model, data_dir
+        As `start_server` takes them.
+    before
+        Done first, in the background: the server before this one gives its directory free.
+    """
+    starting: concurrent.futures.Future[Endpoint] = concurrent.futures.Future()
+    starting.set_running_or_notify_cancel()
+    connection = Connection(starting, "tiny-chat" if model == "tiny-chat" else None)
+
+    def start() -> None:
+        try:
+            before()
+            server = start_server(model=model, data_dir=data_dir)
+        except Exception as error:
+            starting.set_exception(error)
+            return
+        connection.server = server
+        starting.set_result(Endpoint(server.base_url, server.api_key))
+        if connection.is_closed:
+            server.stop()
+
+    threading.Thread(target=start, name="tinker_nb-start-server", daemon=True).start()
+    return connection

@@ -1,0 +1,59 @@
+"""Loading and unloading the extension in an IPython shell."""
+
+from __future__ import annotations
+
+import atexit
+from typing import Any
+
+from tinker_nb.notebook.magics.connect import TinkerMagics
+from tinker_nb.notebook.magics.running import RunningMagics
+from tinker_nb.notebook.magics.sampling import SamplingMagics
+from tinker_nb.notebook.magics.training import TrainingMagics
+from tinker_nb.notebook.state import NotebookState
+from tinker_nb.notebook.waiting import await_the_wait
+
+_PREFIX = "tinker_"
+
+
+class Extension:
+    """What one shell has of us; leaves nothing behind when it is taken out."""
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self.state = NotebookState(shell)
+        settings = TinkerMagics(shell, self.state)
+        self._magics = [
+            settings,
+            TrainingMagics(shell, self.state, settings),
+            SamplingMagics(shell, self.state),
+            RunningMagics(shell, self.state),
+        ]
+        shell.register_magics(*self._magics)
+        shell.input_transformers_post.append(await_the_wait)
+        atexit.register(self.state.close)
+
+    def take_out(self) -> None:
+        """Stop all work and take the magics out of the shell."""
+        atexit.unregister(self.state.close)
+        self.state.close()
+        self._shell.input_transformers_post.remove(await_the_wait)
+        for names in self._shell.magics_manager.magics.values():
+            for name in [name for name in names if name.startswith(_PREFIX)]:
+                del names[name]
+        for magics in self._magics:
+            self._shell.magics_manager.registry.pop(type(magics).__name__, None)
+            self._shell.configurables.remove(magics)
+
+
+def load(shell: Any) -> None:
+    """Put the magics into a shell; loading twice changes nothing."""
+    if not hasattr(shell, "_tinker_nb"):
+        shell._tinker_nb = Extension(shell)
+
+
+def unload(shell: Any) -> None:
+    """Take them out again."""
+    extension = getattr(shell, "_tinker_nb", None)
+    if extension is not None:
+        del shell._tinker_nb
+        extension.take_out()

@@ -1,0 +1,79 @@
+"""The DATA argument of magics: a name, an expression, a file, or the cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from tinker_nb.client.calls import Source
+from tinker_nb.data.datums import TrainOn
+from tinker_nb.data.reading import Conversations, as_examples, read_file, read_text, to_datums
+from tinker_nb.errors import InvalidInputError, UnknownNameError
+from tinker_nb.notebook.connection import Connection
+from tinker_nb.wire.data import Datum
+
+Examples = Conversations | list[Datum]
+
+
+def find_examples(shell: Any, words: Sequence[str], cell: str | None) -> Examples:
+    """Return the examples a magic was given.
+
+    Parameters
+    ----------
+    shell
+        The IPython shell.
+    words
+        The argument: a variable, an expression over variables, or a JSONL file.
+    cell
+        The cell's text, where the magic has one.
+
+    Raises
+    ------
+    InvalidInputError
+        There are none, or they are no data.
+    """
+    text = " ".join(words)
+    if cell is not None:
+        if text:
+            raise InvalidInputError("Give the data on the line or in the cell, not both.")
+        return read_text(cell)
+    if not text:
+        raise InvalidInputError("Name the data: a variable, a JSONL file, or use the cell form.")
+    if text not in shell.user_ns and Path(text).suffix in (".jsonl", ".json"):
+        return read_file(text)
+    return as_examples(_value(shell, text))
+
+
+def _value(shell: Any, text: str) -> Any:
+    try:
+        # The user's own expression, in the user's own namespace, as in any cell.
+        return shell.ev(text)
+    except (NameError, SyntaxError) as error:
+        raise UnknownNameError(f"{text!r} names no data here: {error}.") from error
+
+
+def datums_of(examples: Examples, connection: Connection, train_on: TrainOn) -> Source[list[Datum]]:
+    """Return the source of the datums: at once where the tokenizer is there, else once it is.
+
+    Examples that cannot be learnt from are refused at once where that is possible.
+    """
+    tokenizer = connection.tokenizer_now
+    if tokenizer is not None or _are_datums(examples):
+        ready = (
+            to_datums(examples, tokenizer, train_on) if tokenizer else cast("list[Datum]", examples)
+        )
+
+        async def at_once() -> list[Datum]:
+            return ready
+
+        return at_once
+
+    async def later() -> list[Datum]:
+        return to_datums(examples, await connection.tokenizer(), train_on)
+
+    return later
+
+
+def _are_datums(examples: Examples) -> bool:
+    return isinstance(examples[0], Datum)

@@ -1,0 +1,1 @@
+"""The embedded server: one base model, many LoRA adapters, two dialects on one port."""

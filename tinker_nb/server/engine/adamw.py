@@ -1,0 +1,59 @@
+"""One AdamW step on an adapter's flat vector."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from tinker_nb.errors import InvalidInputError
+from tinker_nb.server.engine.adapters import Adapter
+from tinker_nb.wire.params import AdamParams
+
+
+def optim_step(
+    adapter: Adapter, params: AdamParams, *, needs_gradients: bool = False
+) -> dict[str, float]:
+    """Apply the gradients that add up since the last step, and forget them.
+
+    Without any the gradient counts as zero, or is refused when ``needs_gradients``.
+
+    Returns
+    -------
+    dict
+        Figures of the step; ``grad_norm`` is that before clipping.
+    """
+    gradients = adapter.gradients
+    if gradients is None:
+        if needs_gradients:
+            raise InvalidInputError("There are no gradients to apply; call forward_backward first.")
+        gradients = torch.zeros_like(adapter.weights)
+    norm = float(gradients.norm())
+    _update(adapter, _clipped(gradients, norm, params.grad_clip_norm), params)
+    adapter.gradients = None
+    return {
+        "learning_rate": params.learning_rate,
+        "grad_norm": norm,
+        "step": float(adapter.steps),
+        "step_completed": 1.0,
+    }
+
+
+def _clipped(gradients: Tensor, norm: float, limit: float) -> Tensor:
+    return gradients * (limit / norm) if 0.0 < limit < norm else gradients
+
+
+@torch.no_grad()
+def _update(adapter: Adapter, gradients: Tensor, params: AdamParams) -> None:
+    """Follow Loshchilov & Hutter (2019), algorithm 2, in torch's order of operations."""
+    first, second = adapter.moments or (torch.zeros_like(gradients), torch.zeros_like(gradients))
+    step = adapter.steps + 1
+    adapter.weights.mul_(1.0 - params.learning_rate * params.weight_decay)
+    first.lerp_(gradients, 1.0 - params.beta1)
+    second.mul_(params.beta2).addcmul_(gradients, gradients, value=1.0 - params.beta2)
+    root = second.sqrt().div_(math.sqrt(1.0 - params.beta2**step)).add_(params.eps)
+    # Where no gradient ever came, 0 / 0 must mean "no change" even with eps = 0.
+    change = torch.nan_to_num(first / root, nan=0.0) if params.eps == 0.0 else first / root
+    adapter.weights.sub_(change, alpha=params.learning_rate / (1.0 - params.beta1**step))
+    adapter.moments, adapter.steps = (first, second), step

@@ -1,0 +1,89 @@
+"""Everything one server holds, put together in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import Engine as Database
+
+from tinker_nb.data.chat import ChatTokenizer
+from tinker_nb.server.config import Settings
+from tinker_nb.server.desk import Desk
+from tinker_nb.server.engine.base import load_base
+from tinker_nb.server.engine.engine import Engine
+from tinker_nb.server.engine.work import ModelFacts
+from tinker_nb.server.engine.workshop import Workshop
+from tinker_nb.server.models import Models
+from tinker_nb.server.store.database import open_database
+from tinker_nb.server.store.futures import FutureStore
+from tinker_nb.server.store.home import Home, enter_home
+from tinker_nb.server.store.records import Records
+
+_RESULTS_KEPT = 7 * 24 * 3600.0  # seconds
+_RESTARTED = "The server stopped before this request was done; submit it again."
+
+
+@dataclass
+class House:
+    """The parts of a server; `open_house` makes one, `start` and `close` frame its life."""
+
+    settings: Settings
+    home: Home
+    facts: ModelFacts
+    tokenizer: ChatTokenizer
+    database: Database
+    records: Records
+    models: Models
+    desk: Desk
+    engine: Engine
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to take requests in, on this loop."""
+        self.desk.open(self.engine, loop)
+        self.engine.start()
+
+    def close(self) -> None:
+        """Stop the engine and let go of the files."""
+        self.engine.stop(self.settings.stop_grace)
+        self.database.dispose()
+        self.home.leave()
+
+
+def open_house(settings: Settings, home: Home | None = None) -> House:
+    """Load the model and open the data.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no such model, or the data directory cannot be used.
+    """
+    home = home or enter_home(settings.data_dir)
+    try:
+        return _furnished(settings, home)
+    except BaseException:
+        home.leave()
+        raise
+
+
+def _furnished(settings: Settings, home: Home) -> House:
+    base = load_base(settings.model)
+    tokenizer = ChatTokenizer.from_directory(base.facts.directory)
+    home.prepare_checkpoints()
+    database = open_database(home.database)
+    records, futures = Records(database), FutureStore(database)
+    futures.fail_unfinished(_RESTARTED)
+    futures.forget(before=time.time() - _RESULTS_KEPT)
+    records.lose_runs()
+    desk = Desk(futures)
+    workshop = Workshop(
+        base,
+        tokenizer.decode,
+        batch_tokens=settings.batch_tokens,
+        batch_rows=settings.batch_rows,
+    )
+    engine = Engine(workshop, desk, batch_rows=settings.batch_rows)
+    workshop.checkpoint = engine.checkpoint
+    models = Models(records, base.facts, settings.max_rank)
+    return House(settings, home, base.facts, tokenizer, database, records, models, desk, engine)

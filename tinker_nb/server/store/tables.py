@@ -1,0 +1,92 @@
+"""The tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, Float, ForeignKey, LargeBinary
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Table(DeclarativeBase):
+    """Base of the tables; times are seconds since the epoch."""
+
+    type_annotation_map = {dict[str, Any]: JSON, bytes: LargeBinary, float: Float}  # noqa: RUF012
+
+
+class SessionRow(Table):
+    """A client's session."""
+
+    __tablename__ = "sessions"
+
+    session_id: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[float]
+    heartbeat_at: Mapped[float]
+    finished_at: Mapped[float | None]
+    tags: Mapped[str] = mapped_column(default="")
+    display_name: Mapped[str | None]
+    user_metadata: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class RunRow(Table):
+    """A LoRA model: a training run. ``state`` is live, unloaded or lost."""
+
+    __tablename__ = "runs"
+
+    model_id: Mapped[str] = mapped_column(primary_key=True)
+    session_id: Mapped[str | None] = mapped_column(ForeignKey("sessions.session_id"), index=True)
+    base_model: Mapped[str]
+    rank: Mapped[int]
+    alpha: Mapped[float]
+    groups: Mapped[str]
+    seed: Mapped[int | None]
+    state: Mapped[str]
+    created_at: Mapped[float]
+    user_metadata: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class CheckpointRow(Table):
+    """A checkpoint's files; the ephemeral ones have no name of their own and are not listed."""
+
+    __tablename__ = "checkpoints"
+
+    path: Mapped[str] = mapped_column(primary_key=True)
+    model_id: Mapped[str] = mapped_column(ForeignKey("runs.model_id"), index=True)
+    kind: Mapped[str]
+    directory: Mapped[str]
+    size_bytes: Mapped[int]
+    created_at: Mapped[float]
+    ephemeral: Mapped[bool]
+    user_metadata: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class SamplerRow(Table):
+    """A sampling session: the base model, or the weights in a checkpoint's directory.
+
+    ``follows`` names the model whose newest in-flight save it follows.
+    """
+
+    __tablename__ = "samplers"
+
+    sampler_id: Mapped[str] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = mapped_column(index=True)
+    base_model: Mapped[str]
+    model_path: Mapped[str | None]
+    directory: Mapped[str | None]
+    follows: Mapped[str | None] = mapped_column(index=True)
+    created_at: Mapped[float]
+
+
+class FutureRow(Table):
+    """A request and, once finished, its result: ``form`` says how ``body`` reads."""
+
+    __tablename__ = "futures"
+
+    request_id: Mapped[str] = mapped_column(primary_key=True)
+    dedup_key: Mapped[str | None] = mapped_column(unique=True)
+    kind: Mapped[str]
+    model_id: Mapped[str | None] = mapped_column(index=True)
+    created_at: Mapped[float]
+    finished_at: Mapped[float | None]
+    form: Mapped[str | None] = mapped_column(index=True)
+    body: Mapped[bytes | None]

@@ -1,0 +1,1 @@
+"""Plain async training loops over the client; no notebook in them."""

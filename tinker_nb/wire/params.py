@@ -1,0 +1,89 @@
+"""Parameters a user sets: optimizer, sampling, LoRA."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tinker_nb.wire.base import WireModel
+
+
+class AdamParams(WireModel):
+    """One AdamW step. Defaults are the protocol's (section 2.5).
+
+    Parameters
+    ----------
+    learning_rate
+        Step size.
+    beta1, beta2
+        Decay of the first and second moments.
+    eps
+        Added to the root of the second moment.
+    weight_decay
+        Decoupled, as in AdamW (Loshchilov & Hutter 2019).
+    grad_clip_norm
+        Largest global norm of the gradient; 0 is off.
+    """
+
+    learning_rate: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.95, ge=0, lt=1)
+    eps: float = Field(default=1e-12, ge=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    grad_clip_norm: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+
+class SamplingParams(WireModel):
+    """How to draw tokens.
+
+    Parameters
+    ----------
+    max_tokens
+        Most tokens to draw; the server's own limit when not given.
+    seed
+        Makes the draw repeatable.
+    stop
+        Not given: stop at the model's end token. ``[]``: never stop before ``max_tokens``. A
+        string, a list of strings or a list of token ids: stop there.
+    temperature
+        0 is greedy.
+    top_k
+        Draw from the k likeliest tokens; -1 is off.
+    top_p
+        Draw from the likeliest tokens that together reach this probability.
+    """
+
+    max_tokens: int | None = Field(default=None, ge=1)
+    seed: int | None = None
+    stop: str | list[str] | list[int] | None = None
+    temperature: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    top_k: int = Field(default=-1, ge=-1)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+
+
+class LoraConfig(WireModel):
+    """Which adapter to train.
+
+    Parameters
+    ----------
+    rank
+        Rank of the two factors.
+    seed
+        Seed of their initial values.
+    train_unembed, train_mlp, train_attn
+        Which groups of layers get one.
+    """
+
+    rank: int = Field(default=32, ge=1)
+    seed: int | None = None
+    train_unembed: bool = True
+    train_mlp: bool = True
+    train_attn: bool = True
+
+
+class OptimizerConfig(WireModel):
+    """Which optimizer a model gets."""
+
+    type: Literal["adamw", "dimuon"] = "adamw"
+    version: int | None = None

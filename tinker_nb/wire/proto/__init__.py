@@ -1,0 +1,1 @@
+"""The protobuf schema and the code generated from it (``make proto``)."""
