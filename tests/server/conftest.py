@@ -147,17 +147,20 @@ class Gate:
         self._house = house
         self._holds = holds
         self._open = threading.Event()
+        self.holding = threading.Event()
         house.engine._workshop = self
 
     def do(self, work: Work) -> Any:
         """Do a piece of work once the gate is open."""
         if self._holds(work):
+            self.holding.set()
             assert self._open.wait(60)
         self._house.engine.checkpoint()
         return self._workshop.do(work)
 
     def sample(self, requests: Any) -> list[Any]:
         """Draw once the gate is open."""
+        self.holding.set()
         assert self._open.wait(60)
         return list(self._workshop.sample(requests))
 

@@ -37,8 +37,7 @@ def test_restart_keeps_results_and_fails_the_unfinished(tmp_path: Path, llama_di
         before = collect(http, done)
         gate = Gate(served.house)
         unfinished = http.post("/api/v1/optim_step", json={"model_id": model_id, "seq_id": 2})
-        body = {"request_id": unfinished.json()["request_id"], "known_state": "queued"}
-        assert http.post("/api/v1/retrieve_future", json=body).json()["future_state"] == "running"
+        assert gate.holding.wait(60)
         served.house.engine._stopping = True
         gate.remove()
     with serving(settings) as served, served.client() as http:
