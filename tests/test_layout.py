@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "wire": {"errors"},
     "data": {"wire", "errors"},
-    "client": {"wire", "errors"},
+    "client": {"data", "wire", "errors"},
     "train": {"data", "client", "wire", "errors"},
     "nesting": {"errors"},
     "launch": {"wire", "errors"},

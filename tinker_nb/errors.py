@@ -11,6 +11,7 @@
     │   ├── FutureCancelledError      somebody cancelled it (user)
     │   ├── FutureLostError           the server no longer knows the request (server)
     │   └── InvalidTransitionError    a state that cannot follow another (our own mistake)
+    ├── NotSupportedByServer          this server lacks the operation; nothing was sent (server)
     ├── RequestFailedError            the server took the request and failed it (user or server)
     ├── ServerStartError              the embedded server did not come up (user)
     └── APIError
@@ -55,6 +56,11 @@ class TinkerError(Exception):
         Whose fault it is; the class's own default when not given.
     advice
         What to do now, in one sentence.
+
+    Attributes
+    ----------
+    tried
+        What was tried before giving up, such as ``tried 4 times in 12 s``; often empty.
     """
 
     default_fault: ClassVar[Fault] = "unknown"
@@ -73,13 +79,17 @@ class TinkerError(Exception):
         self.request_id = request_id
         self.fault: Fault = fault or self.default_fault
         self.advice = self.default_advice if advice is None else advice
+        self.tried = ""
 
     def __str__(self) -> str:
         parts = [self.message]
         if self.advice:
             parts.append(self.advice)
+        notes = [self.tried] if self.tried else []
         if self.request_id:
-            parts.append(f"(request {self.request_id})")
+            notes.append(f"request {self.request_id}")
+        if notes:
+            parts.append(f"({', '.join(notes)})")
         return " ".join(parts)
 
 
@@ -158,6 +168,30 @@ class RequestFailedError(TinkerError):
     ) -> None:
         super().__init__(message, request_id=request_id, fault=category, advice=advice)
         self.category = category
+
+
+class NotSupportedByServer(TinkerError):  # noqa: N818  # the name users were promised
+    """The server lacks the operation.
+
+    Parameters
+    ----------
+    operation
+        What was asked, by the name of the client's method.
+    server
+        What the server is, such as ``SkyRL at http://127.0.0.1:8000``.
+    reason
+        Why, where there is more to say.
+    """
+
+    default_fault = "server"
+    default_advice = "client.capabilities() lists what this server can do."
+
+    def __init__(self, operation: str, server: str, *, reason: str = "") -> None:
+        what = f"{server} does not support {operation}"
+        super().__init__(f"{what}: {reason}." if reason else f"{what}.")
+        self.operation = operation
+        self.server = server
+        self.reason = reason
 
 
 class ServerStartError(TinkerError):

@@ -32,10 +32,31 @@ def test_a_refusal_is_final(status: int) -> None:
     assert delay(Failure(status)) is None
 
 
-@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, None])
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, None])
 def test_trouble_is_tried_again_until_patience_ends(status: int | None) -> None:
     assert delay(Failure(status), elapsed=10) is not None
     assert delay(Failure(status), elapsed=59.5) is None
+
+
+def test_a_lasting_conflict_holds_nobody_for_minutes() -> None:
+    assert delay(Failure(409), elapsed=1) == 1
+    assert delay(Failure(409), elapsed=4.5) is None
+
+
+def test_only_what_the_server_holds_waits_for_a_payment() -> None:
+    waiting = RetryPolicy(billing_patience=60)
+    failure = Failure(402)
+    wait = retry_delay(failure, attempt=0, elapsed=0, chance=1, policy=waiting)
+    assert (wait, delay(failure)) == (5.0, None)
+
+
+@pytest.mark.parametrize(
+    ("failure", "again"),
+    [(Failure(refused=True), True), (Failure(503), True), (Failure(reason="broke"), False)],
+)
+def test_what_may_be_there_is_not_sent_twice(failure: Failure, again: bool) -> None:
+    wait = retry_delay(failure, attempt=0, elapsed=0, chance=1, policy=POLICY, repeatable=False)
+    assert (wait is not None) is again
 
 
 def test_a_refused_connection_fails_soon() -> None:

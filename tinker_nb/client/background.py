@@ -6,12 +6,15 @@ They have the same states and the same cards as futures of requests.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from tinker_nb.client.cancelling import Cancellation
 from tinker_nb.client.futures import TinkerFuture
+from tinker_nb.client.loops import loop_thread
 from tinker_nb.client.states import FutureState
 from tinker_nb.errors import TinkerError, unexpected
 
@@ -34,6 +37,34 @@ async def settle(future: TinkerFuture[T], coroutine: Coroutine[Any, Any, T]) -> 
         future._change(FutureState.FAILED, error=unexpected(error), note=None)
     else:
         future._change(FutureState.DONE, result=result, note=None, last_answer=time.time())
+
+
+def begun(kind: str, coroutine: Coroutine[Any, Any, T]) -> TinkerFuture[T]:
+    """Run a coroutine on the loop thread; its outcome settles the future returned."""
+    future: TinkerFuture[T] = TinkerFuture(kind)
+    future._carrier = InBackground(loop_thread().submit(settle(future, coroutine)))
+    return future
+
+
+class InBackground:
+    """Carries a future by a coroutine on the loop thread."""
+
+    reference = None  # nothing that another process could collect
+
+    def __init__(self, running: concurrent.futures.Future[None]) -> None:
+        self._running = running
+
+    def withdrawal(self) -> Cancellation:
+        """Say what giving it up now does."""
+        return Cancellation.DROPPED
+
+    async def tell_server(self) -> Cancellation:
+        """Say that there is nothing a server could stop."""
+        return Cancellation.DROPPED
+
+    def abandon(self) -> None:
+        """Stop the coroutine."""
+        self._running.cancel()
 
 
 def say(future: TinkerFuture[Any], note: str) -> None:

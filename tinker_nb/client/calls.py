@@ -1,44 +1,42 @@
-"""The calls of the official protocol as plain values: body, path, and how the result reads."""
+"""The calls that are answered with a future, as plain values: their requests and their results."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from tinker_nb.client.exchange import Payload, Reply, json_payload
-from tinker_nb.client.operations import Accepted, Call
-from tinker_nb.wire.base import WireModel
-from tinker_nb.wire.data import Datum, ModelInput
-from tinker_nb.wire.jsonform import output_from_json, sample_from_json
+from tinker_nb.client.chunks import split
+from tinker_nb.client.kinds import KINDS, Ask
+from tinker_nb.client.operations import Call, Numbers, Ready
+from tinker_nb.client.server import Greeting
+from tinker_nb.wire.data import Datum, ModelInput, is_conversation
 from tinker_nb.wire.losses import LossConfig
-from tinker_nb.wire.params import AdamParams, LoraConfig, OptimizerConfig, SamplingParams
-from tinker_nb.wire.protobuf import (
-    CONTENT_TYPE,
-    ForwardBackwardRequest,
-    decode_output,
-    decode_sample,
-    encode_forward_backward,
-)
+from tinker_nb.wire.metrics import merge_outputs
+from tinker_nb.wire.params import LoraConfig, OptimizerConfig
+from tinker_nb.wire.protobuf import ForwardBackwardRequest
 from tinker_nb.wire.requests import (
     CreateModelRequest,
-    OptimStepRequest,
+    LoadWeightsRequest,
     SampleRequest,
     SaveWeightsForSamplerRequest,
 )
+from tinker_nb.wire.responses import ClientConfigResponse
 from tinker_nb.wire.results import (
     CreateModelResponse,
     ForwardBackwardOutput,
-    OptimStepResponse,
+    LoadWeightsResponse,
     SampleResponse,
     SaveWeightsForSamplerResponse,
 )
 
-M = TypeVar("M", bound=WireModel)
 S = TypeVar("S")
 R = TypeVar("R")
 #: Where a part of a body comes from when it is not there yet as the call is made. It is awaited
 #: once the call's turn has come, on whatever loop carries the call.
 Source = Callable[[], Awaitable[S]]
+#: Training data: datums, or conversations for servers that take chat.
+Examples = Sequence[Datum] | Sequence[Sequence[Any]]
 
 
 def at_hand(value: S) -> Source[S]:
@@ -50,141 +48,126 @@ def at_hand(value: S) -> Source[S]:
     return source
 
 
+def single(
+    kind: str, ask: Callable[[str, int], Awaitable[Ask]], read: Callable[[Any], R]
+) -> Call[R]:
+    """Return a call of one request, from its address and number."""
+
+    async def asks(address: str, number: Numbers, _: Greeting) -> list[Ask]:
+        return [await ask(address, number())]
+
+    return Call(KINDS[kind], asks, lambda results: read(results[0]))
+
+
+def of_model(kind: str, request: type[Any], *, operation: str = "", **body: Any) -> Call[Any]:
+    """Return a call on a model whose body is known already."""
+
+    async def ask(model_id: str, seq_id: int) -> Ask:
+        return request(model_id=model_id, seq_id=seq_id, **body)
+
+    return replace(single(kind, ask, _as_it_is), operation=operation)
+
+
+def _as_it_is(result: Any) -> Any:
+    return result
+
+
 def reading(call: Call[S], read: Callable[[S], R]) -> Call[R]:
     """Return the call with its result read further."""
-
-    def decode(reply: Reply, accepted: Accepted) -> R:
-        return read(call.decode(reply, accepted))
-
-    return Call(call.kind, call.path, call.encode, decode, binary=call.binary)
-
-
-def _json_call(
-    kind: str,
-    endpoint: str,
-    request: type[WireModel],
-    result: type[M],
-    *,
-    to: str = "model_id",
-    number: str = "seq_id",
-    **body: Any,
-) -> Call[M]:
-    """Return a call with a JSON body; ``to`` and ``number`` name the fields of its address."""
-
-    def encode(address: str, seq_id: int) -> Payload:
-        fields = {to: address, number: seq_id, **body}
-        return json_payload(request.model_validate(fields).to_wire())
-
-    def decode(reply: Reply, _: Accepted) -> M:
-        return result.model_validate(reply.json_object())
-
-    return Call(kind, endpoint, encode, decode)
+    return Call(call.kind, call.asks, lambda results: read(call.read(results)), call.operation)
 
 
 def create_model(
-    base_model: Source[str], lora_config: LoraConfig, user_metadata: dict[str, Any] | None
+    base_model: Source[str],
+    lora_config: LoraConfig,
+    user_metadata: dict[str, Any] | None,
+    optimizer: OptimizerConfig,
 ) -> Call[CreateModelResponse]:
     """Make a LoRA model; the address is the session."""
 
-    async def encode(session_id: str, model_seq_id: int) -> Payload:
-        request = CreateModelRequest(
+    async def ask(session_id: str, model_seq_id: int) -> CreateModelRequest:
+        return CreateModelRequest(
             session_id=session_id,
             model_seq_id=model_seq_id,
             base_model=await base_model(),
             lora_config=lora_config,
-            optimizer_config=OptimizerConfig(),
+            optimizer_config=optimizer,
             user_metadata=user_metadata,
         )
-        return json_payload(request.to_wire())
 
-    def decode(reply: Reply, _: Accepted) -> CreateModelResponse:
-        return CreateModelResponse.model_validate(reply.json_object())
+    return single("CreateModel", ask, _as_it_is)
 
-    return Call("CreateModel", "/api/v1/create_model", encode, decode)
+
+def create_by_load(request: LoadWeightsRequest, operation: str) -> Call[CreateModelResponse]:
+    """Make a model of a checkpoint; the address is the session.
+
+    The model's id is fixed by the protocol; a server need not repeat it.
+    """
+    made: list[str] = []
+
+    async def ask(session_id: str, model_seq_id: int) -> LoadWeightsRequest:
+        made.append(f"{session_id}:train:{model_seq_id}")
+        place = {"session_id": session_id, "model_seq_id": model_seq_id}
+        return request.model_copy(update=place)
+
+    def read(result: LoadWeightsResponse) -> CreateModelResponse:
+        return CreateModelResponse(model_id=result.model_id or made[-1])
+
+    return replace(single("LoadWeights", ask, read), operation=operation)
 
 
 def forward_backward(
-    data: Source[Sequence[Datum]],
+    data: Source[Examples],
     loss_fn: str,
     loss_fn_config: LossConfig | None,
     *,
     forward_only: bool,
 ) -> Call[ForwardBackwardOutput]:
-    """Compute loss and, unless ``forward_only``, gradients; the address is the model."""
+    """Compute loss and, unless ``forward_only``, gradients; the address is the model.
 
-    async def encode(model_id: str, seq_id: int) -> Payload:
-        request = ForwardBackwardRequest(
-            model_id, await data(), loss_fn, dict(loss_fn_config or {}), seq_id, forward_only
+    Much data travels in several requests (section 5.1 of the protocol).
+    """
+
+    async def asks(model_id: str, number: Numbers, greeting: Greeting) -> list[Ask]:
+        chunks = _chunks(await data(), greeting.config)
+        whole = ForwardBackwardRequest(
+            model_id, [], loss_fn, dict(loss_fn_config or {}), None, forward_only
         )
-        return Payload(encode_forward_backward(request), CONTENT_TYPE)
+        return [replace(whole, data=chunk, seq_id=number()) for chunk in chunks]
 
     kind = "Forward" if forward_only else "ForwardBackward"
-    return Call(kind, "/api/v1/forward_backward", encode, _read_output, binary=True)
+    return Call(KINDS[kind], asks, merge_outputs)
 
 
-def _read_output(reply: Reply, _: Accepted) -> ForwardBackwardOutput:
-    if reply.content_type == CONTENT_TYPE:
-        return decode_output(reply.content)
-    return output_from_json(reply.json_object())
+def _chunks(data: Examples, config: ClientConfigResponse) -> list[Any]:
+    if is_conversation(data[0]):
+        return [data]
+    datums: Any = data
+    return split(datums, config.fwdbwd_max_chunk_len, config.fwdbwd_max_chunk_bytes_count)
 
 
-def optim_step(adam_params: AdamParams) -> Call[OptimStepResponse]:
-    """Apply the gradients; the address is the model."""
-    return _json_call(
-        "OptimStep",
-        "/api/v1/optim_step",
-        OptimStepRequest,
-        OptimStepResponse,
-        adam_params=adam_params,
-    )
+def sampling_session(**body: Any) -> Call[SaveWeightsForSamplerResponse]:
+    """Keep the weights for one sampling session; the address is the model.
+
+    A server without such sessions draws from the model as it is in training.
+    """
+
+    async def asks(model_id: str, number: Numbers, greeting: Greeting) -> list[Ask]:
+        if not greeting.dialect.has_sessions:
+            return [Ready(SaveWeightsForSamplerResponse(sampling_session_id=model_id))]
+        return [SaveWeightsForSamplerRequest(model_id=model_id, seq_id=number(), **body)]
+
+    return Call(KINDS["SaveWeightsForSampler"], asks, lambda results: _as_it_is(results[0]))
 
 
-def save_weights_for_sampler(
-    *,
-    name: str | None = None,
-    sampling_session_seq_id: int | None = None,
-    ttl_seconds: int | None = None,
-    user_metadata: dict[str, str] | None = None,
-) -> Call[SaveWeightsForSamplerResponse]:
-    """Keep the weights for sampling, under a name or for one sampling session."""
-    return _json_call(
-        "SaveWeightsForSampler",
-        "/api/v1/save_weights_for_sampler",
-        SaveWeightsForSamplerRequest,
-        SaveWeightsForSamplerResponse,
-        path=name,
-        sampling_session_seq_id=sampling_session_seq_id,
-        ttl_seconds=ttl_seconds,
-        user_metadata=user_metadata,
-    )
-
-
-def sample(
-    prompt: Source[ModelInput],
-    num_samples: int,
-    sampling_params: SamplingParams,
-    *,
-    prompt_logprobs: bool,
-    topk_prompt_logprobs: int,
-) -> Call[SampleResponse]:
+def sample(prompt: Source[ModelInput], **body: Any) -> Call[SampleResponse]:
     """Draw sequences; the address is the sampling session."""
 
-    async def encode(sampling_session_id: str, seq_id: int) -> Payload:
-        request = SampleRequest(
-            sampling_session_id=sampling_session_id,
-            seq_id=seq_id,
-            num_samples=num_samples,
-            prompt=await prompt(),
-            sampling_params=sampling_params,
-            prompt_logprobs=prompt_logprobs,
-            topk_prompt_logprobs=topk_prompt_logprobs,
+    async def asks(sampling_session_id: str, number: Numbers, _: Greeting) -> list[Ask]:
+        tokens = await prompt()
+        ask = SampleRequest(
+            sampling_session_id=sampling_session_id, seq_id=number(), prompt=tokens, **body
         )
-        return json_payload(request.to_wire())
+        return [ask]
 
-    return Call("Sample", "/api/v1/asample", encode, _read_sample, binary=True)
-
-
-def _read_sample(reply: Reply, accepted: Accepted) -> SampleResponse:
-    if reply.content_type == CONTENT_TYPE:
-        return decode_sample(reply.content, accepted.sample_sequence_ids)
-    return sample_from_json(reply.json_object())
+    return Call(KINDS["Sample"], asks, lambda results: _as_it_is(results[0]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -13,6 +14,8 @@ from tinker_nb.client.retry import DEFAULT_POLICY, RetryPolicy
 from tinker_nb.errors import ConfigurationError
 
 HOSTED_URL = "https://tinker.thinkingmachines.dev/services/tinker-prod"
+#: The hosted service's own pages.
+CONSOLE = "https://tinker.thinkingmachines.ai"
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Endpoint:
     base_url: str
     api_key: SecretStr | None = None
     retry: RetryPolicy = field(default=DEFAULT_POLICY)
-    max_in_flight: int = 256
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def is_loopback(self) -> bool:
@@ -45,6 +48,7 @@ def find_endpoint(
     base_url: str | None = None,
     api_key: str | SecretStr | None = None,
     retry: RetryPolicy = DEFAULT_POLICY,
+    headers: Mapping[str, str] | None = None,
 ) -> Endpoint:
     """Return the endpoint of the arguments, filled up from the environment.
 
@@ -56,7 +60,7 @@ def find_endpoint(
     url = (base_url or os.environ.get("TINKER_BASE_URL") or HOSTED_URL).rstrip("/")
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"{url!r} is no server URL; it begins with http:// or https://.")
-    return Endpoint(url, _found_key(api_key, url), retry)
+    return Endpoint(url, _found_key(api_key, url), retry, dict(headers or {}))
 
 
 def _found_key(api_key: str | SecretStr | None, url: str) -> SecretStr | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tinker_nb.client.retry import Failure
@@ -42,6 +43,16 @@ class Request:
     timeout: float = 60.0
     lane: Literal["submit", "poll"] = "submit"
 
+    def keyed(self) -> Request:
+        """Return the request with an idempotency key of its own, where it changes something."""
+        if self.method == "GET" or "X-Idempotency-Key" in self.headers:
+            return self
+        return replace(self, headers={**self.headers, "X-Idempotency-Key": str(uuid.uuid4())})
+
+    def at(self, path: str) -> Request:
+        """Return the same request to another path."""
+        return replace(self, path=path)
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -67,6 +78,15 @@ class Reply:
         if not isinstance(body, dict):
             raise APIResponseValidationError("The server answered with JSON that is no object.")
         return body
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What the server said when it took a request."""
+
+    request_id: str
+    model_id: str | None = None
+    sample_sequence_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

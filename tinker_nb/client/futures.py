@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, Generic, Protocol, TypeVar, cast
 
-from tinker_nb.client.loops import wait_async, wait_blocking
+from tinker_nb.client.cancelling import Cancellation
+from tinker_nb.client.loops import loop_thread, wait_async, wait_blocking
+from tinker_nb.client.references import FutureReference
 from tinker_nb.client.states import FutureSnapshot, FutureState, new_snapshot
 from tinker_nb.errors import FutureCancelledError, FutureTimeoutError, TinkerError
-
-if TYPE_CHECKING:
-    from tinker_nb.client.work import Work
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Listener = Callable[[FutureSnapshot], None]
 _keys = itertools.count(1)
+
+
+class Carrier(Protocol):
+    """What works towards a future's result."""
+
+    @property
+    def reference(self) -> FutureReference | None:
+        """By what another process could collect the result."""
+        ...
+
+    def withdrawal(self) -> Cancellation:
+        """Say what giving it up now does."""
+        ...
+
+    async def tell_server(self) -> Cancellation:
+        """Tell the server to stop, and say what came of it."""
+        ...
+
+    def abandon(self) -> None:
+        """Stop working towards it; the future has ended."""
+        ...
 
 
 class TinkerFuture(Generic[T]):
@@ -45,7 +66,7 @@ class TinkerFuture(Generic[T]):
         # From here on a cancelled waiter cannot cancel it for the others.
         self._settled.set_running_or_notify_cancel()
         self._listeners: list[Listener] = []
-        self._work: Work[T] | None = None
+        self._carrier: Carrier | None = None
         self._was_seen = False
 
     # What it is
@@ -75,6 +96,11 @@ class TinkerFuture(Generic[T]):
         """The server's id, once it is known."""
         return self._snapshot.request_id
 
+    @property
+    def reference(self) -> FutureReference | None:
+        """By what another process can collect the result; None before the server took it."""
+        return self._carrier.reference if self._carrier is not None else None
+
     def done(self) -> bool:
         """Say whether it has ended, well or not."""
         return self.state.is_final
@@ -89,25 +115,34 @@ class TinkerFuture(Generic[T]):
 
     # Waiting
 
-    def result(self, timeout: float | None = None) -> T:
-        """Wait on this thread for the result.
+    def result(self, timeout: float | None = None, *, cancel_work: bool = False) -> T:
+        """Wait for the result.
 
-        Works in scripts, in sync and async cells and on any thread, also for a future that was
-        started by an async form: what this wait would block goes on in the loop thread.
+        The blocking form works in scripts, in sync and async cells and on any thread, also for a
+        future that was started by an async form: what it would block goes on in the loop thread.
 
         Parameters
         ----------
         timeout
             Seconds to wait; for ever when not given.
+        cancel_work
+            Whether the request is cancelled too when the wait is over before the result comes, or
+            is itself cancelled or interrupted. Otherwise the request goes on.
 
         Raises
         ------
         FutureTimeoutError
-            The time was over; the request goes on.
+            The time was over.
         TinkerError
             Why the request failed.
+
+        Examples
+        --------
+        >>> output = future.result(timeout=60)
+        >>> output = await future.result_async(timeout=60)  # or: await future
         """
-        self._wait(timeout)
+        with self._given_up_with(cancel_work):
+            self._wait(timeout)
         return self._outcome()
 
     def exception(self, timeout: float | None = None) -> TinkerError | None:
@@ -116,22 +151,35 @@ class TinkerFuture(Generic[T]):
         self._was_seen = True
         return self._snapshot.error
 
-    async def result_async(self, timeout: float | None = None) -> T:
-        """Wait on the running loop for the result; the same as ``await future``."""
-        await wait_async(self._settled, timeout)
+    async def result_async(  # noqa: D102  # it has its twin's docstring
+        self, timeout: float | None = None, *, cancel_work: bool = False
+    ) -> T:
+        if not self.done():
+            with self._given_up_with(cancel_work):
+                await wait_async(self._settled, timeout)
         return self._outcome()
+
+    result_async.__doc__ = result.__doc__
 
     def __await__(self) -> Generator[Any, None, T]:
         return self.result_async().__await__()
 
+    @contextlib.contextmanager
+    def _given_up_with(self, cancel_work: bool) -> Iterator[None]:
+        """Name the request in a timeout; where asked, cancel it with the wait."""
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, FutureTimeoutError):
+                error.request_id = self.request_id
+            if cancel_work:
+                self.cancel()
+            raise
+
     def _wait(self, timeout: float | None) -> None:
         if self.done():
             return
-        try:
-            wait_blocking(self._settled, timeout)
-        except FutureTimeoutError as error:
-            error.request_id = self.request_id
-            raise
+        wait_blocking(self._settled, timeout)
 
     def _outcome(self) -> T:
         self._was_seen = True
@@ -139,6 +187,24 @@ class TinkerFuture(Generic[T]):
             # Without the way it took in the background, which would grow with every waiter.
             raise self._snapshot.error.with_traceback(None)
         return cast("T", self._snapshot.result)
+
+    async def coroutine(self) -> T:
+        """Return the result, for code that wants a coroutine."""
+        return await self.result_async()
+
+    def future(self) -> concurrent.futures.Future[T]:
+        """Return a standard future of the same result, for code that wants one."""
+        standard: concurrent.futures.Future[T] = concurrent.futures.Future()
+        standard.set_running_or_notify_cancel()
+
+        def pass_on(_: TinkerFuture[T]) -> None:
+            try:
+                standard.set_result(self._outcome())
+            except TinkerError as error:
+                standard.set_exception(error)
+
+        self.add_done_callback(pass_on)
+        return standard
 
     # Watching
 
@@ -164,29 +230,47 @@ class TinkerFuture(Generic[T]):
 
     # Ending and changing
 
-    def cancel(self) -> bool:
-        """Give the request up on this side.
+    def cancel(self) -> Cancellation:
+        """Give the request up, and say what that truly did.
 
-        A request that was not sent yet will not be sent. One the server has may still be carried
-        out there; only its result is no longer waited for.
+        A request that was not sent yet will not be sent. One that the server has is taken back
+        where the server can do that; elsewhere it is still carried out, and its result is dropped.
+        The blocking form does not wait for the server's word, the async form does.
 
         Returns
         -------
-        bool
-            Whether there was anything left to give up.
+        Cancellation
+            What was done; false when it had ended already.
+
+        Examples
+        --------
+        >>> str(future.cancel())
+        'It was never sent.'
+        >>> await future.cancel_async()
+        <Cancellation.STOPPED: 'The server was told to stop it.'>
         """
-        sent = self.request_id is not None
-        message = (
-            "Given up on this side; the server may still carry it out."
-            if sent
-            else "Cancelled on this side before the server took it."
-        )
-        error = FutureCancelledError(message, request_id=self.request_id)
+        what = self._give_up()
+        if what is Cancellation.TELLING and self._carrier is not None:
+            loop_thread().submit(self._carrier.tell_server())
+        return what
+
+    async def cancel_async(self) -> Cancellation:  # noqa: D102  # it has its twin's docstring
+        what = self._give_up()
+        if what is Cancellation.TELLING and self._carrier is not None:
+            return await wait_async(loop_thread().submit(self._carrier.tell_server()))
+        return what
+
+    cancel_async.__doc__ = cancel.__doc__
+
+    def _give_up(self) -> Cancellation:
+        carrier = self._carrier
+        what = carrier.withdrawal() if carrier is not None else Cancellation.REMOVED
+        error = FutureCancelledError(f"Cancelled on this side. {what}", request_id=self.request_id)
         if not self._change(FutureState.CANCELLED, error=error, note=None):
-            return False
-        if self._work is not None:
-            self._work.abandon()
-        return True
+            return Cancellation.OVER
+        if carrier is not None:
+            carrier.abandon()
+        return what
 
     def _change(self, state: FutureState, **changes: Any) -> bool:
         """Enter a state, or update what is known; says no when it is over already."""

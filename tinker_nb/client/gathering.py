@@ -1,16 +1,170 @@
-"""Many futures as one."""
+"""Many futures as one: their results in order, or each as it ends."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import queue
 import threading
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import Any, Literal, TypeVar, overload
 
 from tinker_nb.client.futures import TinkerFuture
+from tinker_nb.client.loops import free_what_stands_still, interruptible, ticking
 from tinker_nb.client.states import FutureState
-from tinker_nb.errors import FutureCancelledError, InvalidInputError
+from tinker_nb.errors import FutureCancelledError, InvalidInputError, TinkerError
 
 T = TypeVar("T")
+Progress = bool | str
+
+
+@overload
+def gather(
+    futures: Iterable[TinkerFuture[T]],
+    *,
+    return_exceptions: Literal[False] = False,
+    progress: Progress = False,
+) -> list[T]: ...
+@overload
+def gather(
+    futures: Iterable[TinkerFuture[T]], *, return_exceptions: bool, progress: Progress = False
+) -> list[T | TinkerError]: ...
+def gather(
+    futures: Iterable[TinkerFuture[Any]],
+    *,
+    return_exceptions: bool = False,
+    progress: Progress = False,
+) -> list[Any]:
+    """Wait until all futures have ended and return their results, in order.
+
+    One failure does not end the rest: all are waited for before it is raised.
+
+    Parameters
+    ----------
+    futures
+        What to wait for.
+    return_exceptions
+        Whether an error stands in the place of its result instead of being raised.
+    progress
+        Whether to show a bar; a text stands before it.
+
+    Returns
+    -------
+    list
+        The results, in the order of the futures.
+
+    Raises
+    ------
+    TinkerError
+        The first error, in the order of the futures; ``tried`` says how many there were.
+
+    Examples
+    --------
+    >>> responses = gather([sampler.sample(p, 1, params) for p in prompts], progress="sampling")
+    >>> responses = await gather_async([sampler.sample(p, 1, params) for p in prompts])
+    """
+    everything = list(futures)
+    for _ in as_completed(everything, progress=progress):
+        pass
+    return _results(everything, return_exceptions)
+
+
+async def gather_async(  # noqa: D103  # it has its twin's docstring
+    futures: Iterable[TinkerFuture[Any]],
+    *,
+    return_exceptions: bool = False,
+    progress: Progress = False,
+) -> list[Any]:
+    everything = list(futures)
+    async for _ in as_completed_async(everything, progress=progress):
+        pass
+    return _results(everything, return_exceptions)
+
+
+gather_async.__doc__ = gather.__doc__
+
+
+def as_completed(
+    futures: Iterable[TinkerFuture[T]], *, progress: Progress = False
+) -> Iterator[TinkerFuture[T]]:
+    """Give each future as soon as it has ended, well or not.
+
+    Parameters
+    ----------
+    futures
+        What to wait for.
+    progress
+        Whether to show a bar; a text stands before it.
+
+    Yields
+    ------
+    TinkerFuture
+        One that has ended.
+
+    Examples
+    --------
+    >>> for future in as_completed(futures):
+    ...     print(future.result())
+    >>> async for future in as_completed_async(futures):
+    ...     print(await future)
+    """
+    everything = list(futures)
+    ended: queue.SimpleQueue[TinkerFuture[T]] = queue.SimpleQueue()
+    for future in everything:
+        future.add_done_callback(ended.put)
+    with _bar(progress, len(everything)) as bar:
+        for _ in everything:
+            yield _next(ended)
+            bar.update()
+
+
+async def as_completed_async(  # noqa: D103  # it has its twin's docstring
+    futures: Iterable[TinkerFuture[T]], *, progress: Progress = False
+) -> AsyncIterator[TinkerFuture[T]]:
+    everything, loop = list(futures), asyncio.get_running_loop()
+    ended: asyncio.Queue[TinkerFuture[T]] = asyncio.Queue()
+    for future in everything:
+        future.add_done_callback(
+            lambda done: loop.call_soon_threadsafe(ended.put_nowait, done)
+            if not loop.is_closed()
+            else None
+        )
+    with _bar(progress, len(everything)) as bar, ticking():
+        for _ in everything:
+            yield await ended.get()
+            bar.update()
+
+
+as_completed_async.__doc__ = as_completed.__doc__
+
+
+def _next(ended: queue.SimpleQueue[TinkerFuture[T]]) -> TinkerFuture[T]:
+    """Wait on this thread for the next that ends; what its loop carries goes on elsewhere."""
+    with contextlib.suppress(queue.Empty):
+        return ended.get_nowait()
+    free_what_stands_still()
+    with interruptible():
+        return ended.get()
+
+
+def _results(futures: Sequence[TinkerFuture[Any]], return_exceptions: bool) -> list[Any]:
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    if errors and not return_exceptions:
+        if len(futures) > 1:
+            errors[0].tried = errors[0].tried or f"{len(errors)} of {len(futures)} failed"
+        raise errors[0].with_traceback(None)
+    return [future.exception() or future.result() for future in futures]
+
+
+@contextlib.contextmanager
+def _bar(progress: Progress, total: int) -> Iterator[Any]:
+    """Show a bar, where one is wanted."""
+    # Loaded when used: in a notebook it brings widgets with it.
+    from tqdm.auto import tqdm
+
+    text = progress if isinstance(progress, str) else None
+    with tqdm(total=total, desc=text, disable=not progress) as bar:
+        yield bar
 
 
 def gathered(futures: Sequence[TinkerFuture[T]]) -> TinkerFuture[list[T]]:

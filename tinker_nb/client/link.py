@@ -1,89 +1,162 @@
-"""The connections of one event loop: the only module that sends. httpx lives here alone."""
+"""The connections of one event loop: the only module that sends. httpx lives here alone.
+
+Requests go straight to an httpx transport, without the layers of an httpx client (redirects,
+cookies, authentication), none of which this protocol uses. Under httpx sits aiohttp's connection
+pool: httpx's own pool looks through all its connections for each request, which with a thousand
+open polls takes most of a client's time (measured in ``benchmarks/client.py``).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+import urllib.request
+from functools import lru_cache
 
+import aiohttp
 import httpx
+from httpx_aiohttp import AiohttpTransport
 
 from tinker_nb.client.endpoint import Endpoint
 from tinker_nb.client.exchange import NoAnswer, Reply, Request
+from tinker_nb.client.limits import Budget
 from tinker_nb.client.retry import Failure
 from tinker_nb.errors import APIConnectionError, APITimeoutError
 
 _CONNECT_TIMEOUT = 5.0
+_KEEP_ALIVE = 4.5  # servers close idle connections after five seconds and more
+# What is in flight on one loop, by number and by bytes; the official SDK's figures.
+_SUBMISSIONS, _SUBMITTED_BYTES = 400, 50_000_000
+_POLLS = 2000
+_SLOW_SECONDS, _SLOW_SUBMISSIONS = 10.0, 10
 
 
 class Link:
     """The connections of one loop."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._url = endpoint.base_url
-        secure = endpoint.base_url.startswith("https:")
+        self._url = endpoint.base_url.rstrip("/")
         # Polls are held for long; submissions must not wait behind them.
-        self._lanes = {
-            lane: asyncio.Semaphore(endpoint.max_in_flight) for lane in ("submit", "poll")
+        self._budgets = {
+            "submit": Budget(_SUBMISSIONS, _SUBMITTED_BYTES),
+            "poll": Budget(_POLLS, _SUBMITTED_BYTES),
         }
         key = endpoint.api_key.get_secret_value() if endpoint.api_key else None
-        self._client = httpx.AsyncClient(
-            base_url=endpoint.base_url.rstrip("/"),
-            headers={"User-Agent": "tinker_nb", **({"X-API-Key": key} if key else {})},
-            # A proxy from the environment must not swallow calls to this machine.
-            trust_env=not endpoint.is_loopback,
-            verify=secure,
-            # Our own semaphore queues requests: the pool's clock would fail them while a
-            # blocking cell stops the loop.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-        )
+        self._headers = {
+            "Host": httpx.URL(self._url).netloc.decode(),
+            "User-Agent": "tinker_nb",
+            "Accept": "application/json",
+            # On one machine packing and unpacking only costs time.
+            "Accept-Encoding": "identity" if endpoint.is_loopback else "gzip, deflate",
+            **endpoint.headers,
+            **({"X-API-Key": key} if key else {}),
+        }
+        self._transport = _transport(endpoint)
+        self._target = lru_cache(maxsize=64)(lambda path: httpx.URL(self._url + path))
 
     async def send(self, request: Request) -> Reply | NoAnswer:
         """Send a request one time and return whatever comes of it."""
         try:
             return await self._exchange(request)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, aiohttp.ClientError) as error:
             return NoAnswer(failure_of(error), _unreachable(error, self._url))
 
     async def _exchange(self, request: Request) -> Reply:
-        payload, sent = request.payload, dict(request.headers)
-        if request.method != "GET":
-            sent["Content-Type"] = payload.content_type if payload else "application/json"
-        async with self._lanes[request.lane]:
-            answer = await self._client.request(
-                request.method,
-                request.path,
-                content=payload.content if payload else None,
-                headers=sent,
-                timeout=httpx.Timeout(request.timeout, connect=_CONNECT_TIMEOUT, pool=None),
-            )
+        sent = self._request(request)
+        budget = self._budgets[request.lane]
+        async with budget.taking(len(request.payload.content) if request.payload else 0):
+            answer = await self._transport.handle_async_request(sent)
+            try:
+                content = await answer.aread()
+            finally:
+                await answer.aclose()
+            if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                budget.slow_down(time.monotonic() + _SLOW_SECONDS, _SLOW_SUBMISSIONS)
         kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-        return Reply(answer.status_code, kind, answer.content, answer.headers)
+        return Reply(answer.status_code, kind, content, answer.headers)
+
+    def _request(self, request: Request) -> httpx.Request:
+        payload, headers = request.payload, {**self._headers, **request.headers}
+        if request.method != "GET":
+            headers["Content-Type"] = payload.content_type if payload else "application/json"
+        timeout = {
+            "connect": _CONNECT_TIMEOUT,
+            "read": request.timeout,
+            "write": request.timeout,
+            # Our own budgets queue requests: a pool's clock would fail them while a blocking cell
+            # stops the loop.
+            "pool": None,
+        }
+        return httpx.Request(
+            request.method,
+            self._target(request.path),
+            headers=headers,
+            content=payload.content if payload else b"",
+            extensions={"timeout": timeout},
+        )
 
     async def aclose(self) -> None:
         """Close the connections."""
         with contextlib.suppress(RuntimeError):  # the loop of an idle connection may be gone
-            await self._client.aclose()
+            await self._transport.aclose()
+            await asyncio.sleep(0)  # transports say goodbye in the loop's next round
 
 
-def failure_of(error: httpx.HTTPError) -> Failure:
+def _transport(endpoint: Endpoint) -> httpx.AsyncBaseTransport:
+    """Return the transport for a server: aiohttp's pool, or httpx's own behind a proxy."""
+    secure = endpoint.base_url.startswith("https:")
+    proxies = {} if endpoint.is_loopback else urllib.request.getproxies()
+    proxy = proxies.get("https" if secure else "http") or proxies.get("all")
+    if proxy and not urllib.request.proxy_bypass(httpx.URL(endpoint.base_url).host):
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+        return httpx.AsyncHTTPTransport(verify=secure, limits=limits, proxy=proxy)
+    transport = AiohttpTransport(verify=secure)
+    transport.client = lambda: _session(transport)
+    return transport
+
+
+def _session(transport: AiohttpTransport) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(
+        limit=0, keepalive_timeout=_KEEP_ALIVE, ssl=transport.ssl_context
+    )
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+def failure_of(error: Exception) -> Failure:
     """Return what a failed exchange means for a retry."""
-    if isinstance(error, httpx.ConnectError):
+    if _is_refused(error):
         return Failure(refused=True, reason="nothing answers")
-    if isinstance(error, httpx.TimeoutException):
+    if _is_timeout(error):
         return Failure(reason="no answer in time")
     return Failure(reason="the connection broke")
 
 
-def _unreachable(error: httpx.HTTPError, url: str) -> APIConnectionError:
-    if isinstance(error, httpx.ConnectError):
+# httpx-aiohttp maps each connection that broke or was refused to httpx.ConnectTimeout, so what
+# really happened is read from the cause.
+
+
+def _is_refused(error: Exception) -> bool:
+    return isinstance(error, httpx.ConnectError) or isinstance(
+        error.__cause__, aiohttp.ClientConnectorError
+    )
+
+
+def _is_timeout(error: Exception) -> bool:
+    broken = aiohttp.ServerDisconnectedError | aiohttp.ClientOSError
+    return isinstance(error, httpx.TimeoutException) and not isinstance(error.__cause__, broken)
+
+
+def _unreachable(error: Exception, url: str) -> APIConnectionError:
+    if _is_refused(error):
         return APIConnectionError(
             f"Nothing answers at {url}.",
             advice="Start a server there (`tinker-nb serve`), let %tinker_connect start the "
             "embedded one, or check the URL.",
         )
-    if isinstance(error, httpx.TimeoutException):
+    if _is_timeout(error):
         return APITimeoutError(f"The server at {url} did not answer in time.")
     return APIConnectionError(
-        f"The connection to {url} broke: {type(error).__name__}.",
+        f"The connection to {url} broke: {type(error.__cause__ or error).__name__}.",
         advice="Check that the server still runs, then submit the call again.",
     )

@@ -222,6 +222,8 @@ async def wait_async(future: concurrent.futures.Future[T], timeout: float | None
     FutureTimeoutError
         The time was over.
     """
+    if future.done():
+        return future.result()
     wrapped = asyncio.wrap_future(future)
     with ticking():
         done, _ = await asyncio.wait({wrapped}, timeout=timeout)

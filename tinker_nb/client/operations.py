@@ -15,24 +15,27 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
-from tinker_nb.client.exchange import Payload, Reply
+from tinker_nb.client.kinds import Ask, Kind
 from tinker_nb.client.loops import loop_thread, wait_blocking
 
 if TYPE_CHECKING:
     from tinker_nb.client.futures import TinkerFuture
+    from tinker_nb.client.server import Greeting
 
 P = ParamSpec("P")
 T = TypeVar("T")
 A = TypeVar("A")
 
 
-@dataclass(frozen=True)
-class Accepted:
-    """What the server said when it took a request."""
+#: Gives the next number of a call: ``seq_id``, ``model_seq_id``.
+Numbers = Callable[[], int]
 
-    request_id: str
-    model_id: str | None = None
-    sample_sequence_ids: tuple[str, ...] = ()
+
+@dataclass(frozen=True)
+class Ready:
+    """In the place of a request: a result that is known without asking the server."""
+
+    result: Any
 
 
 @dataclass(frozen=True)
@@ -42,24 +45,38 @@ class Call(Generic[T]):
     Parameters
     ----------
     kind
-        Its name in the protocol (header ``X-Tinker-Request-Type``), such as ``ForwardBackward``.
-    path
-        Where it is sent.
-    encode
-        Body from the address (the id of the model, sampling session or session it is for) and
-        the number of the call there (``seq_id``, ``model_seq_id``). It may have to wait for
-        something first, on whatever loop it is called.
-    decode
-        Result from the final reply and from what was said on acceptance.
-    binary
-        Whether the result may be protobuf.
+        What sort of call it is.
+    asks
+        The requests it is made of, from the address (the id of the model, sampling session or
+        session it is for), the numbers there, and what the server said of itself. It may have to
+        wait for something first, on whatever loop it is called; numbers are taken only after that.
+    read
+        Result from the results of the requests.
+    operation
+        The client's method, where one kind of call serves several.
     """
 
-    kind: str
-    path: str
-    encode: Callable[[str, int], Payload | Awaitable[Payload]]
-    decode: Callable[[Reply, Accepted], T]
-    binary: bool = False
+    kind: Kind
+    asks: Callable[[str, Numbers, Greeting], Awaitable[list[Ask | Ready]]]
+    read: Callable[[list[Any]], T]
+    operation: str = ""
+
+    @property
+    def name(self) -> str:
+        """The client's method, for messages and the table of capabilities."""
+        return self.operation or self.kind.operation
+
+    def begin(self, client: Face, loop: asyncio.AbstractEventLoop) -> TinkerFuture[T]:
+        """Start the call on a loop."""
+        return client._start(self, loop)
+
+
+class Startable(Protocol[T]):
+    """What an operation's definition returns: a call, or several that belong together."""
+
+    def begin(self, client: Any, loop: asyncio.AbstractEventLoop) -> TinkerFuture[T]:
+        """Start it on a loop."""
+        ...
 
 
 class Face(Protocol):
@@ -68,39 +85,38 @@ class Face(Protocol):
     def _start(self, call: Call[T], loop: asyncio.AbstractEventLoop) -> TinkerFuture[T]: ...
 
 
-F = TypeVar("F", bound=Face)
 C = TypeVar("C", bound=Callable[..., Any])
 
 
 def blocking(
-    define: Callable[Concatenate[F, P], Call[T]],
-) -> Callable[Concatenate[F, P], TinkerFuture[T]]:
+    define: Callable[Concatenate[A, P], Startable[T]],
+) -> Callable[Concatenate[A, P], TinkerFuture[T]]:
     """Return the form that starts the call on the library's loop thread and gives its future."""
 
-    def form(self: F, /, *args: P.args, **kwargs: P.kwargs) -> TinkerFuture[T]:
-        return self._start(define(self, *args, **kwargs), loop_thread().loop)
+    def form(self: A, /, *args: P.args, **kwargs: P.kwargs) -> TinkerFuture[T]:
+        return define(self, *args, **kwargs).begin(self, loop_thread().loop)
 
     return _dressed(form, define, "", "TinkerFuture[{}]")
 
 
 def asynchronous(
-    define: Callable[Concatenate[F, P], Call[T]],
-) -> Callable[Concatenate[F, P], Coroutine[Any, Any, TinkerFuture[T]]]:
+    define: Callable[Concatenate[A, P], Startable[T]],
+) -> Callable[Concatenate[A, P], Coroutine[Any, Any, TinkerFuture[T]]]:
     """Return the form that starts the call on the running loop; awaiting it gives the future."""
 
-    async def form(self: F, /, *args: P.args, **kwargs: P.kwargs) -> TinkerFuture[T]:
-        return self._start(define(self, *args, **kwargs), asyncio.get_running_loop())
+    async def form(self: A, /, *args: P.args, **kwargs: P.kwargs) -> TinkerFuture[T]:
+        return define(self, *args, **kwargs).begin(self, asyncio.get_running_loop())
 
     return _dressed(form, define, "_async", "TinkerFuture[{}]")
 
 
 def asynchronous_value(
-    define: Callable[Concatenate[F, P], Call[T]],
-) -> Callable[Concatenate[F, P], Coroutine[Any, Any, T]]:
+    define: Callable[Concatenate[A, P], Startable[T]],
+) -> Callable[Concatenate[A, P], Coroutine[Any, Any, T]]:
     """Return the form that starts the call on the running loop; awaiting it gives the result."""
 
-    async def form(self: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._start(define(self, *args, **kwargs), asyncio.get_running_loop())
+    async def form(self: A, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await define(self, *args, **kwargs).begin(self, asyncio.get_running_loop())
 
     return _dressed(form, define, "_async", "{}")
 
@@ -114,6 +130,30 @@ def blocking_of(
         return wait_blocking(loop_thread().submit(define(self, *args, **kwargs)))
 
     return _dressed(form, define, "", "{}")
+
+
+def future_of(
+    define: Callable[Concatenate[A, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[A, P], TinkerFuture[T]]:
+    """Return the form that runs an async method on the loop thread and gives its future."""
+
+    def form(self: A, /, *args: P.args, **kwargs: P.kwargs) -> TinkerFuture[T]:
+        return started(_kind_of(define), define(self, *args, **kwargs))
+
+    return _dressed(form, define, "", "TinkerFuture[{}]")
+
+
+def started(kind: str, coroutine: Coroutine[Any, Any, T]) -> TinkerFuture[T]:
+    """Run a coroutine on the loop thread; its outcome settles the future returned."""
+    from tinker_nb.client.background import begun
+
+    return begun(kind, coroutine)
+
+
+def _kind_of(define: Any) -> str:
+    """Return a method's name in the protocol's style: ``list_sessions_async``, ListSessions."""
+    words = str(define.__name__).removesuffix("_async").split("_")
+    return "".join(word.capitalize() for word in words)
 
 
 def _dressed(form: C, define: Any, suffix: str, returns: str) -> C:

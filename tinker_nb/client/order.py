@@ -21,8 +21,7 @@ def _mark() -> concurrent.futures.Future[None]:
 class Ticket:
     """A place in the order."""
 
-    def __init__(self, before: concurrent.futures.Future[None], number: int) -> None:
-        self.number = number
+    def __init__(self, before: concurrent.futures.Future[None]) -> None:
         self._before = before
         self.passed = _mark()
         self._lock = threading.Lock()
@@ -47,23 +46,30 @@ class Ticket:
 
 
 class SubmissionOrder:
-    """Hands out tickets and ``seq_id`` numbers, in the order of the calls."""
+    """Hands out tickets in the order of the calls."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last = _mark()
         self._last.set_result(None)
-        self._next_seq_id = 0
+        self._taken = 0
 
     @property
     def taken(self) -> int:
         """How many tickets were handed out."""
-        return self._next_seq_id
+        return self._taken
 
     def take(self) -> Ticket:
-        """Return the next ticket; its number counts from 0."""
+        """Return the next ticket."""
+        return self.take_several(1)[0]
+
+    def take_several(self, count: int) -> list[Ticket]:
+        """Return the next tickets, with nobody else's between them."""
         with self._lock:
-            ticket = Ticket(self._last, self._next_seq_id)
-            self._next_seq_id += 1
-            self._last = ticket.passed
-            return ticket
+            return [self._take() for _ in range(count)]
+
+    def _take(self) -> Ticket:
+        ticket = Ticket(self._last)
+        self._taken += 1
+        self._last = ticket.passed
+        return ticket

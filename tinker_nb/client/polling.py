@@ -59,7 +59,7 @@ def read_poll(reply: Reply, request_id: str) -> Outcome:
         return Over(FutureState.LOST, error)
     if reply.status >= 300:
         failure = Failure(reply.status, reply.headers)
-        if is_transient(failure) or reply.status == 402:
+        if is_transient(failure):
             return Broken(failure)
         return Over(FutureState.FAILED, status_error(reply, request_id=request_id))
     if reply.content_type == CONTENT_TYPE:

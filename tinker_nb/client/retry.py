@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_TRANSIENT = frozenset({408, 409, 425, 429})
+_TRANSIENT = frozenset({402, 408, 409, 425, 429})
+_BILLING_PAUSE = 5.0
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,26 @@ class RetryPolicy:
         Seconds after which a transient failure is final.
     refused_patience
         The same for a connection that is refused: nothing listens, and a person waits to know.
+    conflict_patience
+        The same for 409: a lasting one ("already public") must not hold a person for minutes.
+    billing_patience
+        The same for 402. A submission that cannot be paid for is best told at once; work that the
+        server holds already is waited for longer.
     """
 
     first_delay: float = 0.5
     longest_delay: float = 10.0
     patience: float = 300.0
     refused_patience: float = 3.0
+    conflict_patience: float = 5.0
+    billing_patience: float = 0.0
+
+    def patience_for(self, failure: Failure) -> float:
+        """Return the seconds after which a failure of this sort is final."""
+        if failure.refused:
+            return self.refused_patience
+        special = {402: self.billing_patience, 409: self.conflict_patience}
+        return special.get(failure.status or 0, self.patience)
 
     def delay(self, attempt: int, chance: float) -> float:
         """Return the seconds before retry number ``attempt`` (from 0); chance is in 0..1."""
@@ -54,6 +69,7 @@ def retry_delay(
     elapsed: float,
     chance: float,
     policy: RetryPolicy = DEFAULT_POLICY,
+    repeatable: bool = True,
 ) -> float | None:
     """Return the seconds to wait before trying again, or None to give up.
 
@@ -69,14 +85,17 @@ def retry_delay(
         A number from 0 to 1 that spreads clients in time.
     policy
         How patient to be.
+    repeatable
+        Whether sending it twice does no harm. If it does, a request whose answer got lost is not
+        sent again, for nobody knows whether the server has it.
     """
-    if not is_transient(failure):
+    may_be_there = failure.status is None and not failure.refused
+    if not is_transient(failure) or (may_be_there and not repeatable):
         return None
     wait = _asked_for(failure.headers)
     if wait is None:
-        wait = policy.delay(attempt, chance)
-    patience = policy.refused_patience if failure.refused else policy.patience
-    return wait if elapsed + wait <= patience else None
+        wait = _BILLING_PAUSE if failure.status == 402 else policy.delay(attempt, chance)
+    return wait if elapsed + wait <= policy.patience_for(failure) else None
 
 
 def is_transient(failure: Failure) -> bool:

@@ -2,50 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import logging
 import os
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlencode
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
-from tinker_nb.client import calls
-from tinker_nb.client.background import settle
-from tinker_nb.client.endpoint import Endpoint, find_endpoint
+from tinker_nb.client.capabilities import Capabilities, capabilities_of
+from tinker_nb.client.collecting import collected
+from tinker_nb.client.endpoint import CONSOLE, Endpoint, find_endpoint
 from tinker_nb.client.exchange import Request, json_payload
 from tinker_nb.client.futures import TinkerFuture
-from tinker_nb.client.loops import loop_thread, wait_async
-from tinker_nb.client.operations import blocking_of
+from tinker_nb.client.loops import loop_thread, running_loop, wait_async
+from tinker_nb.client.making import MakesClients
+from tinker_nb.client.operations import blocking_of, future_of
+from tinker_nb.client.references import FutureReference, reference_to
 from tinker_nb.client.retry import DEFAULT_POLICY, RetryPolicy
-from tinker_nb.client.sampling import SamplingClient
+from tinker_nb.client.server import Server
 from tinker_nb.client.session import Session
-from tinker_nb.client.training import TrainingClient
 from tinker_nb.client.transport import Transport
 from tinker_nb.client.work import give_up_all
-from tinker_nb.errors import (
-    APIResponseValidationError,
-    InvalidInputError,
-    TinkerError,
-)
-from tinker_nb.wire.base import WireModel
-from tinker_nb.wire.params import LoraConfig
-from tinker_nb.wire.requests import CreateSamplingSessionRequest, GetInfoRequest
-from tinker_nb.wire.responses import (
-    CreateSamplingSessionResponse,
-    GetInfoResponse,
-    GetServerCapabilitiesResponse,
-)
+from tinker_nb.errors import NotSupportedByServer, TinkerError
+from tinker_nb.wire.requests import GetInfoRequest
+from tinker_nb.wire.responses import GetInfoResponse, GetServerCapabilitiesResponse
+
+if TYPE_CHECKING:
+    from tinker_nb.client.rest import RestClient
+    from tinker_nb.data.chat import ChatTokenizer
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
-M = TypeVar("M", bound=WireModel)
+EndStatus = Literal["success", "errored", "interrupted"]
 
 
-class ServiceClient:
+class ServiceClient(MakesClients):
     """A connection to one Tinker-compatible server.
 
     Nothing is sent before the first call. Its session lives, with heartbeats, on the library's own
@@ -59,8 +52,13 @@ class ServiceClient:
         The server; ``TINKER_BASE_URL`` or the hosted service when not given.
     api_key
         The key; ``TINKER_API_KEY`` when not given. A server on this machine may need none.
+    default_headers_overrides
+        Headers sent with each request.
     retry
         How patient to be with a server that fails.
+    dialect
+        How to speak to the server: ``official``, ``json``, ``skyrl`` or ``tinkerbell``. The server
+        is asked what it is when not given.
 
     Examples
     --------
@@ -78,10 +76,13 @@ class ServiceClient:
         display_name: str | None = None,
         base_url: str | None = None,
         api_key: str | SecretStr | None = None,
+        default_headers_overrides: Mapping[str, str] | None = None,
         retry: RetryPolicy = DEFAULT_POLICY,
+        dialect: str | None = None,
     ) -> None:
-        endpoint = find_endpoint(base_url, api_key, retry)
-        self._connect(Transport(endpoint), user_metadata, project_id, display_name)
+        endpoint = find_endpoint(base_url, api_key, retry, default_headers_overrides)
+        server = Server(Transport(endpoint), dialect)
+        self._connect(server, user_metadata, project_id, display_name)
 
     @classmethod
     def of_starting(
@@ -89,19 +90,19 @@ class ServiceClient:
     ) -> Self:
         """Return the client of a server that is still starting; its calls wait for that."""
         client = cls.__new__(cls)
-        client._connect(Transport(endpoint), None, None, display_name)
+        client._connect(Server(Transport(endpoint)), None, None, display_name)
         return client
 
     def _connect(
         self,
-        transport: Transport,
+        server: Server,
         user_metadata: Mapping[str, Any] | None,
         project_id: str | None,
         display_name: str | None,
     ) -> None:
-        self.transport = transport
+        self.server = server
         self.session = Session(
-            self.transport,
+            server,
             user_metadata=user_metadata,
             display_name=display_name,
             project_id=project_id or os.environ.get("TINKER_PROJECT_ID"),
@@ -110,118 +111,17 @@ class ServiceClient:
     @property
     def base_url(self) -> str | None:
         """Where the server is; None while it is starting."""
-        endpoint = self.transport.endpoint
+        endpoint = self.server.transport.endpoint
         return endpoint.base_url if endpoint is not None else None
+
+    @property
+    def holder(self) -> Session:
+        """The session, begun with this; the official SDK has it under this name."""
+        loop_thread().submit(self.session.resolve())
+        return self.session
 
     def __repr__(self) -> str:
         return f"<ServiceClient {self.base_url or 'of a server that is starting'}>"
-
-    # Training clients
-
-    async def create_lora_training_client_async(
-        self,
-        base_model: str,
-        rank: int = 32,
-        seed: int | None = None,
-        train_mlp: bool = True,
-        train_attn: bool = True,
-        train_unembed: bool = True,
-        user_metadata: dict[str, Any] | None = None,
-    ) -> TrainingClient:
-        """Make a LoRA model on a base model, and wait until it is there.
-
-        Parameters
-        ----------
-        base_model
-            Its name; see `get_server_capabilities`.
-        rank
-            Rank of the adapter.
-        seed
-            Seed of its initial values.
-        train_mlp, train_attn, train_unembed
-            Which layers get one; at least one group.
-        user_metadata
-            Kept with the model.
-
-        Raises
-        ------
-        InvalidInputError
-            A wrong argument; nothing was sent.
-        RequestFailedError
-            The server could not make it.
-
-        Examples
-        --------
-        >>> training = service.create_lora_training_client("tiny-chat", rank=16)
-        >>> training = await service.create_lora_training_client_async("tiny-chat", rank=16)
-        """
-        lora = _lora_config(rank, seed, train_mlp, train_attn, train_unembed)
-        source = calls.at_hand(base_model)
-        return await self.start_training(source, lora, user_metadata, asyncio.get_running_loop())
-
-    create_lora_training_client = blocking_of(create_lora_training_client_async)
-
-    def start_training(
-        self,
-        base_model: calls.Source[str],
-        lora: LoraConfig,
-        user_metadata: dict[str, Any] | None,
-        loop: asyncio.AbstractEventLoop,
-    ) -> TrainingClient:
-        """Start to make a LoRA model on a loop, and return its client at once."""
-        client = TrainingClient(self, calls.create_model(base_model, lora, user_metadata))
-        client.start_creation(loop)
-        return client
-
-    # Sampling clients
-
-    async def create_sampling_client_async(
-        self, model_path: str | None = None, base_model: str | None = None
-    ) -> SamplingClient:
-        """Make a sampler of a checkpoint or of a base model, and wait until it is there.
-
-        Parameters
-        ----------
-        model_path
-            ``tinker://RUN/sampler_weights/NAME``.
-        base_model
-            Name of a base model, to sample from it as it is.
-
-        Examples
-        --------
-        >>> sampler = service.create_sampling_client(base_model="tiny-chat")
-        >>> sampler = await service.create_sampling_client_async(base_model="tiny-chat")
-        """
-        return await self.start_sampler(model_path, calls.at_hand(base_model))
-
-    create_sampling_client = blocking_of(create_sampling_client_async)
-
-    def start_sampler(
-        self, model_path: str | None, base_model: calls.Source[str | None]
-    ) -> SamplingClient:
-        """Start to make a sampler and return it at once."""
-        if model_path and not model_path.startswith("tinker://"):
-            raise InvalidInputError(f"A model_path begins with tinker://, not like {model_path!r}.")
-        made = self._in_background(
-            "CreateSamplingSession", self._sampling_session(model_path, base_model)
-        )
-        return SamplingClient(self, made)
-
-    async def _sampling_session(
-        self, model_path: str | None, base_model: calls.Source[str | None]
-    ) -> CreateSamplingSessionResponse:
-        name = await base_model()
-        if not model_path and not name:
-            raise InvalidInputError("Give a model_path or a base_model to sample from.")
-        body = CreateSamplingSessionRequest(
-            session_id=await self.session.resolve(),
-            sampling_session_seq_id=next(self.session.sampling_seq_ids),
-            base_model=name,
-            model_path=model_path,
-        )
-        return await self._ask(
-            "POST", "/api/v1/create_sampling_session", CreateSamplingSessionResponse, body
-        )
 
     # What the server is
 
@@ -233,11 +133,24 @@ class ServiceClient:
         >>> service.get_server_capabilities().supported_models
         >>> (await service.get_server_capabilities_async()).supported_models
         """
-        return await self._ask(
-            "GET", "/api/v1/get_server_capabilities", GetServerCapabilitiesResponse
+        request = Request("GET", "/api/v1/get_server_capabilities")
+        return await self.server.ask(
+            "get_server_capabilities", request, GetServerCapabilitiesResponse
         )
 
     get_server_capabilities = blocking_of(get_server_capabilities_async)
+
+    async def capabilities_async(self) -> Capabilities:
+        """Return which operations this server has; printed, it is a table.
+
+        Examples
+        --------
+        >>> print(service.capabilities())
+        >>> (await service.capabilities_async()).lacks("save_state")
+        """
+        return capabilities_of(await self.server.greeting(), self.base_url or "")
+
+    capabilities = blocking_of(capabilities_async)
 
     async def get_tokenizer_files_async(self, base_model: str) -> dict[str, str | None]:
         """Return the texts of a model's tokenizer files by name, from the embedded server.
@@ -248,35 +161,131 @@ class ServiceClient:
         >>> files = await service.get_tokenizer_files_async("tiny-chat")
         """
         path = f"/api/v1/tokenizer?{urlencode({'model': base_model})}"
-        reply = await self.transport.send(Request("GET", path))
+        reply = await self.server.tell("get_tokenizer_files", Request("GET", path))
         return reply.json_object()
 
     get_tokenizer_files = blocking_of(get_tokenizer_files_async)
 
     async def model_info(self, model_id: str) -> GetInfoResponse:
         """Return what the server says of a model."""
-        return await self._ask(
-            "POST", "/api/v1/get_info", GetInfoResponse, GetInfoRequest(model_id=model_id)
+        body = GetInfoRequest(model_id=model_id).to_wire()
+        request = Request("POST", "/api/v1/get_info", json_payload(body))
+        return await self.server.ask("get_info", request, GetInfoResponse)
+
+    async def tokenizer_of(self, model: str | None, tokenizer_id: str | None) -> ChatTokenizer:
+        """Return a model's tokenizer: the server's own files, else those of its public name."""
+        from tinker_nb.data.chat import ChatTokenizer
+
+        try:
+            return ChatTokenizer.from_files(await self.get_tokenizer_files_async(model or ""))
+        except NotSupportedByServer:
+            return ChatTokenizer.from_pretrained((tokenizer_id or model or "").partition(":")[0])
+
+    # Other clients of the same server
+
+    def create_rest_client(self) -> RestClient:
+        """Return the client of the server's records: runs, checkpoints, sessions."""
+        from tinker_nb.client.rest import RestClient
+
+        return RestClient.on(self.server)
+
+    async def copy_weights_async(
+        self, path: str, *, ttl_seconds: int | None = None, weights_access_token: str | None = None
+    ) -> str:
+        """Copy weights into this client's project, and return the path of the copy.
+
+        Parameters
+        ----------
+        path
+            ``tinker://RUN/KIND/NAME``.
+        ttl_seconds
+            How long the copy is kept, one hour to ten years; for ever when not given.
+        weights_access_token
+            Opens weights of another account.
+
+        Examples
+        --------
+        >>> service.copy_weights("tinker://RUN/weights/step-10").result()
+        >>> await service.copy_weights_async("tinker://RUN/weights/step-10")
+        """
+        return await self.create_rest_client().copy_weights_async(
+            path,
+            self.session.project_id,
+            ttl_seconds=ttl_seconds,
+            weights_access_token=weights_access_token,
         )
+
+    copy_weights = future_of(copy_weights_async)
+
+    # Results of other processes
+
+    def rebuild_future(self, request_id: str | Sequence[str], kind: str) -> TinkerFuture[Any]:
+        """Return the future of a request that this or another process submitted earlier.
+
+        Parameters
+        ----------
+        request_id
+            The server's id; several for a call whose data travelled in several requests.
+        kind
+            What was asked: ``ForwardBackward``, ``OptimStep``, ``Sample`` …
+
+        Raises
+        ------
+        InvalidInputError
+            There is no such kind.
+
+        Examples
+        --------
+        >>> service.rebuild_future("f-12", "OptimStep").result()
+        >>> await service.rebuild_future("f-12", "OptimStep")
+        """
+        return self.collect(reference_to(self.base_url or "", request_id, kind))
+
+    def collect(self, reference: FutureReference) -> TinkerFuture[Any]:
+        """Return the future that a reference names; see `TinkerFuture.reference`.
+
+        Examples
+        --------
+        >>> service.collect(FutureReference.from_dict(stored)).result()
+        >>> await service.collect(FutureReference.from_dict(stored))
+        """
+        return collected(self.server, reference, running_loop() or loop_thread().loop)
 
     # Ending
 
-    async def close_async(
-        self,
-        status: Literal["success", "errored", "interrupted"] = "success",
-        detail: str | None = None,
-    ) -> None:
-        """End the session and close the connections; what is still under way is given up."""
-        give_up_all(self.transport, "The client was closed before the result came.")
+    async def close_async(self, status: EndStatus = "success", detail: str | None = None) -> None:
+        """End the session and close the connections; what is still under way is given up.
+
+        Parameters
+        ----------
+        status
+            How the session ended.
+        detail
+            More on that, for the server.
+
+        Examples
+        --------
+        >>> service.close()
+        >>> await service.close_async("errored", "out of data")
+        """
+        give_up_all(self.server.transport, "The client was closed before the result came.")
         try:
             await wait_async(loop_thread().submit(self.session.finish(status, detail)))
         except TinkerError as error:
             # A server that is gone has ended the session in its own way.
             logger.info("The session could not be finished: %s", error)
         finally:
-            await self.transport.aclose()
+            await self.server.transport.aclose()
 
     close = blocking_of(close_async)
+
+    def get_console_url(self) -> str:
+        """Return the page of this session in the hosted service's console."""
+        session_id = self.session.session_id
+        return f"{CONSOLE}/sessions/{session_id}" if session_id else f"{CONSOLE}/sessions"
+
+    def get_telemetry(self) -> None:
+        """Return nothing: this client sends no telemetry."""
 
     def __enter__(self) -> Self:
         return self
@@ -294,45 +303,36 @@ class ServiceClient:
     ) -> None:
         await self.close_async(_end_status(kind))
 
-    # Shared
 
-    async def _ask(
-        self, method: str, path: str, answer: type[M], body: WireModel | None = None
-    ) -> M:
-        payload = json_payload(body.to_wire()) if body is not None else None
-        reply = await self.transport.send(Request(method, path, payload))
-        try:
-            return answer.model_validate(reply.json_object())
-        except ValidationError as error:
-            raise APIResponseValidationError(
-                f"The answer of {path} does not follow the protocol."
-            ) from error
-
-    @staticmethod
-    def _in_background(kind: str, coroutine: Coroutine[Any, Any, T]) -> TinkerFuture[T]:
-        """Run a coroutine on the loop thread; its outcome settles the future returned."""
-        future: TinkerFuture[T] = TinkerFuture(kind)
-        loop_thread().submit(settle(future, coroutine))
-        return future
-
-
-def _lora_config(
-    rank: int, seed: int | None, train_mlp: bool, train_attn: bool, train_unembed: bool
-) -> LoraConfig:
-    if rank < 1:
-        raise InvalidInputError(f"The rank must be at least 1, not {rank}.")
-    if not (train_mlp or train_attn or train_unembed):
-        raise InvalidInputError("Nothing would be trained: leave at least one layer group on.")
-    return LoraConfig(
-        rank=rank,
-        seed=seed,
-        train_mlp=train_mlp,
-        train_attn=train_attn,
-        train_unembed=train_unembed,
-    )
-
-
-def _end_status(kind: type[BaseException] | None) -> Literal["success", "errored", "interrupted"]:
+def _end_status(kind: type[BaseException] | None) -> EndStatus:
     if kind is None:
         return "success"
     return "interrupted" if issubclass(kind, KeyboardInterrupt) else "errored"
+
+
+def rebuild_future(
+    base_url: str,
+    request_id: str | Sequence[str],
+    kind: str,
+    *,
+    api_key: str | SecretStr | None = None,
+) -> TinkerFuture[Any]:
+    """Return the future of a request that another process submitted earlier.
+
+    Parameters
+    ----------
+    base_url
+        The server.
+    request_id
+        The server's id; several for a call whose data travelled in several requests.
+    kind
+        What was asked: ``ForwardBackward``, ``OptimStep``, ``Sample`` …
+    api_key
+        The key; ``TINKER_API_KEY`` when not given.
+
+    Examples
+    --------
+    >>> rebuild_future("http://127.0.0.1:8000", "f-12", "OptimStep").result()
+    >>> await rebuild_future("http://127.0.0.1:8000", "f-12", "OptimStep")
+    """
+    return ServiceClient(base_url=base_url, api_key=api_key).rebuild_future(request_id, kind)

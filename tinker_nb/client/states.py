@@ -83,6 +83,9 @@ class FutureSnapshot:
         The server's ids, as far as they are known.
     queue
         What the server said of its queue.
+    expected
+        Seconds from acceptance to result that calls of this kind took lately on this client, as a
+        range; None when too few are known.
     attempt
         How many times the present exchange was tried again; 0 when it went at once.
     last_answer
@@ -104,6 +107,7 @@ class FutureSnapshot:
     model_id: str | None = None
     request_id: str | None = None
     queue: QueueNote | None = None
+    expected: tuple[float, float] | None = None
     attempt: int = 0
     last_answer: float | None = None
     note: str | None = None

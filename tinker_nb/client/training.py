@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+import itertools
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from tinker_nb.client import calls
+from tinker_nb.client.addresses import CreatedModel
+from tinker_nb.client.checks import check_examples, check_loss
+from tinker_nb.client.dialects.official import Dialect
+from tinker_nb.client.endpoint import CONSOLE
 from tinker_nb.client.futures import TinkerFuture
-from tinker_nb.client.operations import Call, asynchronous, blocking, blocking_of
-from tinker_nb.client.order import SubmissionOrder
+from tinker_nb.client.journey import Journey
+from tinker_nb.client.learning import Learns
+from tinker_nb.client.operations import Call, blocking_of
+from tinker_nb.client.order import SubmissionOrder, Ticket
 from tinker_nb.client.sampling import SamplingClient
+from tinker_nb.client.saving import SavesWeights
 from tinker_nb.client.work import Work
-from tinker_nb.errors import FutureCancelledError, InvalidInputError, TinkerError
-from tinker_nb.wire.data import Datum
-from tinker_nb.wire.losses import LossConfig, check_data, loss_settings
+from tinker_nb.wire.losses import LossConfig
 from tinker_nb.wire.params import AdamParams
-from tinker_nb.wire.paths import check_name
 from tinker_nb.wire.responses import GetInfoResponse
-from tinker_nb.wire.results import (
-    CreateModelResponse,
-    ForwardBackwardOutput,
-    OptimStepResponse,
-    SaveWeightsForSamplerResponse,
-)
+from tinker_nb.wire.results import CreateModelResponse, ForwardBackwardOutput, OptimStepResponse
 
 if TYPE_CHECKING:
     from tinker_nb.client.service import ServiceClient
+    from tinker_nb.data.chat import ChatTokenizer
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
-class TrainingClient:
+class TrainingClient(Learns, SavesWeights):
     """A LoRA model in training; made by `ServiceClient`.
 
     It can be used at once: calls made while the model is still being created wait for it. Calls
@@ -49,7 +51,8 @@ class TrainingClient:
         self._service = service
         self._create = create
         self._order = SubmissionOrder()
-        self.created: TinkerFuture[CreateModelResponse] = TinkerFuture(create.kind)
+        self._seq_ids = itertools.count(1)
+        self.created: TinkerFuture[CreateModelResponse] = TinkerFuture(create.kind.name)
 
     def __repr__(self) -> str:
         known = self.created.snapshot.model_id or self.created.state.value
@@ -74,121 +77,14 @@ class TrainingClient:
         yield from self.created.__await__()
         return self
 
-    # The operations, each defined once
-
-    def _forward_backward(
-        self, data: Sequence[Datum], loss_fn: str, loss_fn_config: LossConfig | None = None
-    ) -> Call[ForwardBackwardOutput]:
-        """Compute the loss and add its gradients to those waiting for `optim_step`.
-
-        Parameters
-        ----------
-        data
-            Examples; see `Datum` for how tokens and targets line up.
-        loss_fn
-            ``cross_entropy``, ``importance_sampling`` or ``ppo``; all are sums over tokens.
-        loss_fn_config
-            The loss's settings, such as ``clip_low_threshold``.
-
-        Returns
-        -------
-        TinkerFuture[ForwardBackwardOutput]
-            Log-probabilities per datum, and metrics such as ``loss:sum``.
-
-        Raises
-        ------
-        InvalidInputError
-            The data do not fit the loss; nothing was sent.
-
-        Examples
-        --------
-        >>> output = training.forward_backward(data, "cross_entropy").result()
-        >>> output = await (await training.forward_backward_async(data, "cross_entropy"))
-        """
-        check_data(data, loss_fn, loss_fn_config)
-        source = calls.at_hand(list(data))
-        return calls.forward_backward(source, loss_fn, loss_fn_config, forward_only=False)
-
-    def _forward(
-        self, data: Sequence[Datum], loss_fn: str, loss_fn_config: LossConfig | None = None
-    ) -> Call[ForwardBackwardOutput]:
-        """Compute the loss without gradients.
-
-        Takes and gives what `forward_backward` does.
-
-        Examples
-        --------
-        >>> output = training.forward(data, "cross_entropy").result()
-        >>> output = await (await training.forward_async(data, "cross_entropy"))
-        """
-        check_data(data, loss_fn, loss_fn_config)
-        source = calls.at_hand(list(data))
-        return calls.forward_backward(source, loss_fn, loss_fn_config, forward_only=True)
-
-    def _optim_step(self, adam_params: AdamParams | None = None) -> Call[OptimStepResponse]:
-        """Apply the waiting gradients in one AdamW step, and clear them.
-
-        Parameters
-        ----------
-        adam_params
-            The step's parameters; the protocol's defaults when not given.
-
-        Returns
-        -------
-        TinkerFuture[OptimStepResponse]
-            Metrics, as the server names them.
-
-        Examples
-        --------
-        >>> training.optim_step(AdamParams(learning_rate=1e-3)).result()
-        >>> await (await training.optim_step_async(AdamParams(learning_rate=1e-3)))
-        """
-        return calls.optim_step(adam_params or AdamParams())
-
-    def _save_weights_for_sampler(
-        self,
-        name: str,
-        ttl_seconds: int | None = None,
-        user_metadata: dict[str, str] | None = None,
-    ) -> Call[SaveWeightsForSamplerResponse]:
-        """Save the weights under a name, to sample from.
-
-        Parameters
-        ----------
-        name
-            Letters, digits, dot, dash and underscore.
-        ttl_seconds
-            How long the server keeps them; for ever when not given.
-        user_metadata
-            Kept beside them.
-
-        Returns
-        -------
-        TinkerFuture[SaveWeightsForSamplerResponse]
-            ``path`` is ``tinker://RUN/sampler_weights/NAME``.
-
-        Examples
-        --------
-        >>> path = training.save_weights_for_sampler("step-10").result().path
-        >>> path = (await (await training.save_weights_for_sampler_async("step-10"))).path
-        """
-        return calls.save_weights_for_sampler(
-            name=check_name(name), ttl_seconds=ttl_seconds, user_metadata=user_metadata
-        )
-
-    forward_backward = blocking(_forward_backward)
-    forward_backward_async = asynchronous(_forward_backward)
-    forward = blocking(_forward)
-    forward_async = asynchronous(_forward)
-    optim_step = blocking(_optim_step)
-    optim_step_async = asynchronous(_optim_step)
-    save_weights_for_sampler = blocking(_save_weights_for_sampler)
-    save_weights_for_sampler_async = asynchronous(_save_weights_for_sampler)
-
     # Sampling from what was learnt so far
 
     async def save_weights_and_get_sampling_client_async(
-        self, name: str | None = None
+        self,
+        name: str | None = None,
+        retry_config: Any = None,
+        record_stability_info: bool = False,
+        kind: Literal["snapshot", "inflight"] = "snapshot",
     ) -> SamplingClient:
         """Return a sampler of the weights as they are after all calls made so far.
 
@@ -196,53 +92,109 @@ class TrainingClient:
 
         Parameters
         ----------
-        name
-            Ignored; the official SDK has it.
+        name, retry_config
+            Ignored; the official SDK has them.
+        record_stability_info
+            Whether its samples carry what the loss ``stable_reinforce`` needs.
+        kind
+            ``snapshot`` stays as it is now; ``inflight`` follows the newest save of its kind.
 
         Examples
         --------
         >>> sampler = training.save_weights_and_get_sampling_client()
         >>> sampler = await training.save_weights_and_get_sampling_client_async()
         """
-        return await self.sampler(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        return self.sampler(loop, kind, record_stability_info=record_stability_info)
 
     save_weights_and_get_sampling_client = blocking_of(save_weights_and_get_sampling_client_async)
 
-    def sampler(self, loop: asyncio.AbstractEventLoop) -> SamplingClient:
+    async def create_sampling_client_async(
+        self, model_path: str, retry_config: Any = None, record_stability_info: bool = False
+    ) -> SamplingClient:
+        """Return a sampler of a checkpoint, as `ServiceClient.create_sampling_client` does.
+
+        Examples
+        --------
+        >>> sampler = training.create_sampling_client("tinker://RUN/sampler_weights/step-10")
+        >>> sampler = await training.create_sampling_client_async(path)
+        """
+        return await self._service.create_sampling_client_async(
+            model_path, None, retry_config, record_stability_info
+        )
+
+    create_sampling_client = blocking_of(create_sampling_client_async)
+
+    def sampler(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        kind: Literal["snapshot", "inflight"] = "snapshot",
+        *,
+        record_stability_info: bool = False,
+    ) -> SamplingClient:
         """Start to keep the present weights on a loop, and return their sampler at once."""
         number = next(self._service.session.sampling_seq_ids)
-        call = calls.save_weights_for_sampler(sampling_session_seq_id=number)
-        saved = self._start(call, loop)
-        return SamplingClient(self._service, saved)
+        saved = self._start(calls.sampling_session(sampling_session_seq_id=number, kind=kind), loop)
+        return SamplingClient(self._service, saved, record_stability_info=record_stability_info)
 
     # What it is
 
     async def get_info_async(self) -> GetInfoResponse:
-        """Return what the server says of the model."""
+        """Return what the server says of the model.
+
+        Examples
+        --------
+        >>> training.get_info().model_data.model_name
+        >>> (await training.get_info_async()).lora_rank
+        """
         created = await self.created
         return await self._service.model_info(created.model_id)
 
     get_info = blocking_of(get_info_async)
 
+    async def get_tokenizer_async(self) -> ChatTokenizer:
+        """Return the model's tokenizer.
+
+        Examples
+        --------
+        >>> tokens = training.get_tokenizer().encode("Hello")
+        >>> tokenizer = await training.get_tokenizer_async()
+        """
+        data = (await self.get_info_async()).model_data
+        return await self._service.tokenizer_of(data.model_name, data.tokenizer_id)
+
+    get_tokenizer = blocking_of(get_tokenizer_async)
+
+    def get_console_url(self) -> str:
+        """Return the page of this run in the hosted service's console."""
+        return f"{CONSOLE}/training_runs/{self.model_id}"
+
+    def get_telemetry(self) -> None:
+        """Return nothing: this client sends no telemetry."""
+
     # How calls start
+
+    def _known_dialect(self) -> Dialect | None:
+        known = self._service.server.known
+        return known.dialect if known is not None else None
 
     def start_creation(self, loop: asyncio.AbstractEventLoop) -> None:
         """Send the call that makes the model; done once, by `ServiceClient`."""
-        number = next(self._service.session.model_seq_ids)
-        work = Work(
+        session = self._service.session
+        journey = Journey(
             self._create,
             self.created,
-            self._service.transport,
-            self._service.session,
-            number,
+            self._service.server,
+            session,
+            lambda: next(session.model_seq_ids),
             self._order.take(),
             first=True,
         )
-        work.start(loop)
+        Work(self.created, journey).start(loop)
 
     def start_forward_backward(
         self,
-        data: calls.Source[Sequence[Datum]],
+        data: calls.Source[calls.Examples],
         loss_fn: str,
         loss_fn_config: LossConfig | None,
         loop: asyncio.AbstractEventLoop,
@@ -251,11 +203,11 @@ class TrainingClient:
 
         The call takes its place in the order now; the data are asked for when its turn has come.
         """
-        loss_settings(loss_fn, loss_fn_config)
+        check_loss(loss_fn, loss_fn_config, self._known_dialect())
 
-        async def checked() -> Sequence[Datum]:
+        async def checked() -> calls.Examples:
             ready = await data()
-            check_data(ready, loss_fn, loss_fn_config)
+            check_examples(ready, loss_fn, loss_fn_config, self._known_dialect())
             return ready
 
         call = calls.forward_backward(checked, loss_fn, loss_fn_config, forward_only=False)
@@ -268,29 +220,38 @@ class TrainingClient:
         return self._start(self._optim_step(adam_params), loop)
 
     def _start(self, call: Call[T], loop: asyncio.AbstractEventLoop) -> TinkerFuture[T]:
-        future: TinkerFuture[T] = TinkerFuture(call.kind, model_id=self.created.snapshot.model_id)
-        ticket = self._order.take()
-        address = _CreatedModel(self.created)
-        work = Work(call, future, self._service.transport, address, ticket.number, ticket)
-        work.start(loop)
+        self._service.server.refuse_missing(call.name)
+        return self._begin(call, self._order.take(), loop)
+
+    def _start_both(
+        self,
+        first: Call[S],
+        then: Callable[[TinkerFuture[S]], Call[T]],
+        loop: asyncio.AbstractEventLoop,
+    ) -> TinkerFuture[T]:
+        """Start two calls that stand together in the order; the second's future is returned."""
+        one, two = self._order.take_several(2)
+        before = self._begin(first, one, loop)
+        after = self._begin(then(before), two, loop)
+        after.add_done_callback(lambda ended: _cancel_with(ended, before))
+        return after
+
+    def _begin(
+        self, call: Call[T], ticket: Ticket, loop: asyncio.AbstractEventLoop
+    ) -> TinkerFuture[T]:
+        model_id = self.created.snapshot.model_id
+        future: TinkerFuture[T] = TinkerFuture(call.kind.name, model_id=model_id)
+        address = CreatedModel(self.created)
+        number = self._next_seq_id
+        Work(future, Journey(call, future, self._service.server, address, number, ticket)).start(
+            loop
+        )
         return future
 
+    def _next_seq_id(self) -> int:
+        return next(self._seq_ids)
 
-class _CreatedModel:
-    """The address of a model that may still be being created."""
 
-    def __init__(self, created: TinkerFuture[CreateModelResponse]) -> None:
-        self._created = created
-
-    async def resolve(self) -> str:
-        """Return the model's id."""
-        try:
-            return (await self._created).model_id
-        except FutureCancelledError as error:
-            raise FutureCancelledError("The model's creation was cancelled.") from error
-        except TinkerError as error:
-            raise InvalidInputError(
-                f"There is no model, for its creation failed: {error.message}",
-                fault=error.fault,
-                advice=error.advice,
-            ) from error
+def _cancel_with(ended: TinkerFuture[Any], other: TinkerFuture[Any]) -> None:
+    if ended.cancelled():
+        other.cancel()

@@ -6,9 +6,7 @@ import asyncio
 import concurrent.futures
 import random
 import time
-import uuid
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tinker_nb.client.endpoint import Endpoint
@@ -24,10 +22,18 @@ if TYPE_CHECKING:
 OnRetry = Callable[[int, str], None]
 
 
-def _verdict(tried: Reply | NoAnswer) -> tuple[Failure, APIError]:
+def verdict(tried: Reply | NoAnswer) -> tuple[Failure, APIError]:
+    """Return what a try that went wrong means for a retry, and the error it would end in."""
     if isinstance(tried, NoAnswer):
         return tried.failure, tried.error
     return Failure(tried.status, tried.headers), status_error(tried)
+
+
+def told_tries(error: APIError, retries: int, seconds: float) -> APIError:
+    """Return an error that says what was tried before giving up."""
+    if retries:
+        error.tried = f"tried {retries + 1} times in {seconds:.1f} s"
+    return error
 
 
 class Transport:
@@ -54,10 +60,21 @@ class Transport:
             return self._endpoint
         return await wait_async(self._endpoint)
 
-    async def send(self, request: Request, on_retry: OnRetry | None = None) -> Reply:
+    async def send(
+        self, request: Request, on_retry: OnRetry | None = None, *, repeatable: bool = True
+    ) -> Reply:
         """Send a request, again where that may help, and return its good answer.
 
         One idempotency key spans all tries.
+
+        Parameters
+        ----------
+        request
+            What to send.
+        on_retry
+            Hears of each retry.
+        repeatable
+            Whether sending it twice does no harm.
 
         Raises
         ------
@@ -66,19 +83,17 @@ class Transport:
         APIConnectionError
             No answer came.
         """
-        keyed = replace(
-            request, headers={**request.headers, "X-Idempotency-Key": str(uuid.uuid4())}
-        )
+        keyed = request.keyed()
         policy = (await self.ready()).retry
         started, attempt = time.monotonic(), 0
         while True:
             tried = await self.once(keyed)
             if isinstance(tried, Reply) and tried.status < 400:
                 return tried
-            failure, error = _verdict(tried)
-            wait = self.retry_in(failure, attempt, started, policy)
+            failure, error = verdict(tried)
+            wait = self.retry_in(failure, attempt, started, policy, repeatable=repeatable)
             if wait is None:
-                raise error
+                raise told_tries(error, attempt, time.monotonic() - started)
             attempt += 1
             if on_retry is not None:
                 on_retry(attempt, retry_note(failure, wait))
@@ -91,7 +106,12 @@ class Transport:
 
     @staticmethod
     def retry_in(
-        failure: Failure, attempt: int, started: float, policy: RetryPolicy
+        failure: Failure,
+        attempt: int,
+        started: float,
+        policy: RetryPolicy,
+        *,
+        repeatable: bool = True,
     ) -> float | None:
         """Return the seconds to wait before the next try, or None to give up."""
         return retry_delay(
@@ -100,6 +120,7 @@ class Transport:
             elapsed=time.monotonic() - started,
             chance=random.random(),  # noqa: S311  # spreads clients in time, guards nothing
             policy=policy,
+            repeatable=repeatable,
         )
 
     async def _link(self, endpoint: Endpoint) -> Link:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from tinker_nb.data.chat import ChatTokenizer, Conversation, Rendered
+from tinker_nb.data.chat import ChatTokenizer, Conversation
+from tinker_nb.data.messages import assistant_places
 from tinker_nb.errors import InvalidInputError
 from tinker_nb.wire.data import Datum, ModelInput
+
+if TYPE_CHECKING:
+    from tinker_nb.data.turns import Turns
 
 TrainOn = Literal["last_assistant", "all_assistant", "all"]
 
@@ -17,7 +21,8 @@ def conversation_to_datum(
 ) -> Datum:
     """Return a conversation as one datum for ``cross_entropy``.
 
-    A conversation in which nobody but the user speaks is learnt as a whole.
+    A conversation in which nobody but the user speaks is learnt as a whole; one with an assistant
+    never is unless asked for.
 
     Parameters
     ----------
@@ -36,21 +41,21 @@ def conversation_to_datum(
     Raises
     ------
     InvalidInputError
-        The conversation is empty, too short, or its template refuses it.
+        The conversation is empty, too short or not of text alone, its template refuses it, or it
+        cannot be told where the assistant speaks.
     """
     if train_on not in get_args(TrainOn):
         raise InvalidInputError(
             f"train_on is one of {', '.join(get_args(TrainOn))}; not {train_on!r}."
         )
-    rendered = tokenizer.render(conversation)
-    if len(rendered.tokens) < 2:
+    tokens, weights = _weighed(conversation, tokenizer, train_on)
+    if len(tokens) < 2:
         raise InvalidInputError(
             "The conversation has fewer than two tokens; nothing can be learnt."
         )
-    weights = _weights(rendered, train_on)
     return Datum(
-        ModelInput.from_ints(rendered.tokens[:-1]),
-        {"target_tokens": rendered.tokens[1:], "weights": weights[1:]},
+        ModelInput.from_ints(tokens[:-1]),
+        {"target_tokens": tokens[1:], "weights": weights[1:]},
     )
 
 
@@ -66,23 +71,22 @@ def conversations_to_datums(
         try:
             datums.append(conversation_to_datum(conversation, tokenizer, train_on=train_on))
         except InvalidInputError as error:
-            raise InvalidInputError(f"Conversation {index}: {error.message}") from error
+            message = f"Conversation {index}: {error.message}"
+            raise InvalidInputError(message, advice=error.advice) from error
     return datums
 
 
-def _weights(rendered: Rendered, train_on: TrainOn) -> list[float]:
-    marks = rendered.assistant
-    if train_on == "all" or not any(marks):
-        return [1.0] * len(marks)
-    if train_on == "last_assistant":
-        marks = _last_run(marks)
-    return [float(mark) for mark in marks]
-
-
-def _last_run(marks: Sequence[bool]) -> list[bool]:
-    """Keep only the last unbroken run of marks."""
-    end = len(marks) - list(reversed(marks)).index(True)
-    start = end
-    while start > 0 and marks[start - 1]:
-        start -= 1
-    return [start <= index < end for index in range(len(marks))]
+def _weighed(
+    conversation: Conversation, tokenizer: ChatTokenizer, train_on: TrainOn
+) -> tuple[list[int], list[float]]:
+    """Return a conversation's tokens and what each weighs as a target."""
+    if train_on == "all":
+        tokens = tokenizer.apply_chat_template(conversation)
+        return tokens, [1.0] * len(tokens)
+    turns: Turns = "last" if train_on == "last_assistant" else "all"
+    rendered = tokenizer.render(conversation, turns=turns)
+    if not assistant_places(conversation):
+        return rendered.tokens, [1.0] * len(rendered.tokens)
+    if not any(rendered.assistant[1:]):
+        raise InvalidInputError("The assistant says nothing in it; nothing can be learnt.")
+    return rendered.tokens, [float(mark) for mark in rendered.assistant]

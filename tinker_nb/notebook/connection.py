@@ -93,7 +93,7 @@ class Connection:
         if self.is_closed:
             return
         self.is_closed = True
-        if self.service.transport.endpoint is not None:
+        if self.service.server.transport.endpoint is not None:
             self.service.close()
         if self.server is not None:
             self.server.stop()

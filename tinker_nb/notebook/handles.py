@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from tinker_nb.client.cancelling import Cancellation
 from tinker_nb.client.futures import TinkerFuture
 from tinker_nb.client.states import FutureState
 from tinker_nb.errors import ConfigurationError, TinkerError
@@ -72,8 +73,8 @@ class Handle(Generic[T]):
         """Say whether it has ended."""
         return self.future.done()
 
-    def cancel(self) -> bool:
-        """Give it up; says whether there was anything left to give up."""
+    def cancel(self) -> Cancellation:
+        """Give it up, and say what that did; false when it had ended already."""
         if self._stop is not None and not self.future.done():
             self._stop()
         return self.future.cancel()

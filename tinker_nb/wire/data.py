@@ -147,6 +147,11 @@ class Datum:
         return f"Datum({self.model_input.length} tokens; {names})"
 
 
+def is_conversation(value: object) -> bool:
+    """Say whether a training example is a conversation, a list of messages, and no `Datum`."""
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
 def as_tensor(
     name: str, value: TensorData | np.ndarray[Any, Any] | torch.Tensor | Any
 ) -> TensorData:

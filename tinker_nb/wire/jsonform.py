@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError, field_validator
 
@@ -11,21 +11,7 @@ from tinker_nb.wire.base import WireModel
 from tinker_nb.wire.data import Datum, ModelInput
 from tinker_nb.wire.protobuf import ForwardBackwardRequest
 from tinker_nb.wire.results import ForwardBackwardOutput, SampledSequence, SampleResponse
-from tinker_nb.wire.tensors import TensorData
-
-
-class JsonTensor(WireModel):
-    """``{"data": [...], "dtype": ..., "shape": [...]}``."""
-
-    data: list[float] | list[int]
-    dtype: Literal["float32", "int64"]
-    shape: list[int] | None = None
-    sparse_crow_indices: list[int] | None = None
-    sparse_col_indices: list[int] | None = None
-
-    def to_tensor(self) -> TensorData:
-        """Return it as `TensorData`."""
-        return TensorData(**{name: getattr(self, name) for name in type(self).model_fields})
+from tinker_nb.wire.tensors import JsonTensor, TensorData
 
 
 class JsonDatum(WireModel):
@@ -109,6 +95,25 @@ def json_tensor(tensor: TensorData) -> dict[str, Any]:
         "data": tensor.to_numpy().ravel().tolist(),
         "dtype": tensor.dtype,
         "shape": tensor.shape,
+    }
+
+
+def forward_backward_to_json(request: ForwardBackwardRequest) -> dict[str, Any]:
+    """Return the JSON body of a forward or forward_backward."""
+    name = "forward_input" if request.forward_only else "forward_backward_input"
+    content = {
+        "data": [_datum_to_json(datum) for datum in request.data],
+        "loss_fn": request.loss_fn,
+        "loss_fn_config": request.loss_fn_config or None,
+    }
+    return {"model_id": request.model_id, "seq_id": request.seq_id, name: content}
+
+
+def _datum_to_json(datum: Datum) -> dict[str, Any]:
+    inputs = datum.loss_fn_inputs
+    return {
+        "model_input": datum.model_input.to_wire(),
+        "loss_fn_inputs": {name: json_tensor(tensor) for name, tensor in inputs.items()},
     }
 
 

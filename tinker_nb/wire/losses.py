@@ -24,6 +24,7 @@ import numpy as np
 
 from tinker_nb.errors import InvalidInputError, UnknownNameError
 from tinker_nb.wire.data import Datum
+from tinker_nb.wire.tensors import TensorData
 
 LossName = Literal["cross_entropy", "importance_sampling", "ppo"]
 LossConfig = Mapping[str, float | str]
@@ -54,6 +55,11 @@ LOSSES: dict[str, LossSpec] = {
         ),
     )
 }
+
+#: Losses of the hosted service and of other servers, whose inputs only they know.
+LOSSES_ELSEWHERE = frozenset(
+    {"cispo", "dro", "gspo", "stable_reinforce", "custom", "ppo_critic", "dppo"}
+)
 
 
 def loss_spec(name: str) -> LossSpec:
@@ -113,15 +119,34 @@ def _check_datum(index: int, datum: Datum, spec: LossSpec) -> None:
                 f"Datum {index} has {name!r}, which {spec.name} does not read; "
                 f"it reads {', '.join(allowed)}."
             )
-        shape = tensor.shape or [len(tensor.values)]
-        if not shape or shape[0] != length:
-            raise InvalidInputError(
-                f"Datum {index}: {name!r} has {shape[0] if shape else 0} rows, "
-                f"but its model_input has {length} tokens."
-            )
-        if not np.all(np.isfinite(tensor.values)):
-            raise InvalidInputError(f"Datum {index}: {name!r} holds a value that is not finite.")
+        _check_tensor(index, name, tensor, length)
     _check_shapes_agree(index, datum)
+
+
+def check_lengths(data: Sequence[Datum]) -> None:
+    """Refuse data whose tensors do not line up with their tokens, whatever the loss reads.
+
+    Raises
+    ------
+    InvalidInputError
+        No tokens, a wrong length, a value that is not finite.
+    """
+    for index, datum in enumerate(data):
+        if datum.model_input.length == 0:
+            raise InvalidInputError(f"Datum {index} has no tokens.")
+        for name, tensor in datum.loss_fn_inputs.items():
+            _check_tensor(index, name, tensor, datum.model_input.length)
+
+
+def _check_tensor(index: int, name: str, tensor: TensorData, length: int) -> None:
+    shape = tensor.shape or [len(tensor.values)]
+    if not shape or shape[0] != length:
+        raise InvalidInputError(
+            f"Datum {index}: {name!r} has {shape[0] if shape else 0} rows, "
+            f"but its model_input has {length} tokens."
+        )
+    if not np.all(np.isfinite(tensor.values)):
+        raise InvalidInputError(f"Datum {index}: {name!r} holds a value that is not finite.")
 
 
 def _check_shapes_agree(index: int, datum: Datum) -> None:

@@ -34,6 +34,25 @@ class AdamParams(WireModel):
     grad_clip_norm: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
+class DimuonParams(WireModel):
+    """One step of the Dimuon optimizer (section 2.5).
+
+    Parameters
+    ----------
+    learning_rate
+        Step size.
+    grad_clip_norm
+        Largest global norm of the gradient; 0 is off.
+    beta1
+        Decay of the first moment.
+    """
+
+    learning_rate: float = Field(ge=0, allow_inf_nan=False)
+    grad_clip_norm: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    type: Literal["dimuon"] = "dimuon"
+
+
 class SamplingParams(WireModel):
     """How to draw tokens.
 
@@ -87,3 +106,16 @@ class OptimizerConfig(WireModel):
 
     type: Literal["adamw", "dimuon"] = "adamw"
     version: int | None = None
+
+
+class AdamOptimizerConfig(OptimizerConfig):
+    """AdamW."""
+
+    type: Literal["adamw"] = "adamw"
+
+
+class DimuonOptimizerConfig(OptimizerConfig):
+    """Dimuon."""
+
+    type: Literal["dimuon"] = "dimuon"
+    version: int | None = 1

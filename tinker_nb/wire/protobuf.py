@@ -18,6 +18,7 @@ from tinker_nb.wire.data import Datum, EncodedTextChunk, ImageChunk, ModelInput
 from tinker_nb.wire.proto import tinker_public_pb2 as pb
 from tinker_nb.wire.results import (
     ForwardBackwardOutput,
+    PromptAltTokens,
     SampledSequence,
     SampleResponse,
     TopkRow,
@@ -249,7 +250,22 @@ def decode_sample(body: bytes, sequence_ids: Sequence[str] = ()) -> SampleRespon
         _read_sequence(entry, sequence_id)
         for entry, sequence_id in zip(message.sequences, ids, strict=False)
     ]
-    return SampleResponse(sequences, scores, topk)
+    targets = message.target_prompt_logprobs if message.HasField("target_prompt_logprobs") else None
+    return SampleResponse(
+        sequences,
+        scores,
+        topk,
+        target_prompt_logprobs=_read_tensor(targets) if targets is not None else None,
+        prompt_cache_hit_tokens=message.prompt_cache_hit_tokens,
+        prompt_alt_tokens=_read_alternatives(message),
+    )
+
+
+def _read_alternatives(message: pb.SampleResponse) -> PromptAltTokens | None:
+    if not message.HasField("prompt_alt_tokens"):
+        return None
+    drawn = message.prompt_alt_tokens
+    return PromptAltTokens(_read_tensor(drawn.tokens), _read_tensor(drawn.logprobs))
 
 
 def _read_sequence(message: pb.SampledSequence, sequence_id: str) -> SampledSequence:

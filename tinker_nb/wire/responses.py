@@ -17,8 +17,25 @@ class ClientConfigResponse(WireModel):
     """Answer of client/config; a server may leave out everything."""
 
     pjwt_auth_enabled: bool = False
+    parallel_fwdbwd_chunks: bool = True
     fwdbwd_max_chunk_len: int = 1024
     fwdbwd_max_chunk_bytes_count: int = 5_000_000
+    proto_compress_fwdbwd: bool = False
+    fwdbwd_dispatch_bytes_semaphore_size: int = 50_000_000
+    sample_dispatch_bytes_semaphore_size: int = 10_485_760
+    billing_exception_max_pause_duration_sec: float = 3600
+    sample_max_concurrent_requests: int = 2000
+    sample_use_retrieve_futures: bool = False
+    sample_join_sampling_session: bool = False
+    custom_loss_server_side: bool = False
+
+
+class ClientDynamicConfigResponse(WireModel):
+    """Answer of client/dynamic_config."""
+
+    refresh_interval_sec: float = 300
+    sample_cancel_enabled: bool = False
+    sample_cancel_max_batch_size: int = 64
 
 
 class CreateSessionResponse(WireModel):
@@ -108,6 +125,21 @@ class GetServerCapabilitiesResponse(WireModel):
     """Answer of get_server_capabilities."""
 
     supported_models: list[SupportedModel] = Field(default_factory=list)
+
+
+class FutureCompletion(WireModel):
+    """One entry of a batch poll."""
+
+    state: Literal["finished", "failed"]
+    request_id: str
+    response_payload_uncompressed_size: int | None = None
+
+
+class RetrieveFuturesResponse(WireModel):
+    """Answer of retrieve_futures: what has ended since the cursor."""
+
+    completions: list[FutureCompletion] = Field(default_factory=list)
+    cursor: int = 0
 
 
 class HealthResponse(WireModel):

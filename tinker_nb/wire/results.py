@@ -33,13 +33,28 @@ class ForwardBackwardOutput:
 
 @dataclass(frozen=True)
 class SampledSequence:
-    """One drawn sequence: its tokens, why it stopped, and the tokens' log-probabilities."""
+    """One drawn sequence: its tokens, why it stopped, and the tokens' log-probabilities.
+
+    ``text`` is set by servers that answer with text; some of them give no tokens at all.
+    """
 
     stop_reason: StopReason
     tokens: list[int]
     logprobs: list[float] | None = None
     sequence_id: str = ""
     topk_logprobs: list[TopkRow] | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class PromptAltTokens:
+    """Other tokens drawn at each prompt position after the first.
+
+    Both tensors have the shape (prompt length - 1, k).
+    """
+
+    tokens: TensorData
+    logprobs: TensorData
 
 
 @dataclass(frozen=True)
@@ -52,6 +67,9 @@ class SampleResponse:
     sequences: list[SampledSequence]
     prompt_logprobs: list[float | None] | None = None
     topk_prompt_logprobs: list[TopkRow] | None = None
+    target_prompt_logprobs: TensorData | None = None
+    prompt_cache_hit_tokens: int = 0
+    prompt_alt_tokens: PromptAltTokens | None = None
 
 
 class OptimStepResponse(WireModel):
@@ -65,6 +83,43 @@ class CreateModelResponse(WireModel):
 
     model_id: str
     type: Literal["create_model"] = "create_model"
+
+
+class SaveWeightsResponse(WireModel):
+    """Result of save_weights: the path to load from."""
+
+    path: str
+    type: Literal["save_weights"] = "save_weights"
+
+
+class SaveWeightsExternalResponse(WireModel):
+    """Result of save_weights_external."""
+
+    path: str
+    size_bytes: int | None = None
+    type: Literal["save_weights_external"] = "save_weights_external"
+
+
+class LoadWeightsResponse(WireModel):
+    """Result of load_weights; ``model_id`` is the new model's when one was made."""
+
+    path: str | None = None
+    model_id: str | None = None
+    type: Literal["load_weights"] = "load_weights"
+
+
+class UnloadModelResponse(WireModel):
+    """Result of unload_model."""
+
+    model_id: str | None = None
+    type: Literal["unload_model"] = "unload_model"
+
+
+class CreateCustomLossResponse(WireModel):
+    """Result of create_custom_loss."""
+
+    loss_id: str
+    type: Literal["create_custom_loss"] = "create_custom_loss"
 
 
 class SaveWeightsForSamplerResponse(WireModel):

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinker_nb.errors import InvalidInputError
+from tinker_nb.wire.base import WireModel
 
 if TYPE_CHECKING:
     import torch
@@ -163,3 +164,17 @@ def _check_sparse(tensor: TensorData, crow: npt.NDArray[Any], col: npt.NDArray[A
     )
     if not sound:
         raise InvalidInputError("The indices of a sparse tensor do not fit its shape and values.")
+
+
+class JsonTensor(WireModel):
+    """``{"data": [...], "dtype": ..., "shape": [...]}``."""
+
+    data: list[float] | list[int]
+    dtype: Literal["float32", "int64"]
+    shape: list[int] | None = None
+    sparse_crow_indices: list[int] | None = None
+    sparse_col_indices: list[int] | None = None
+
+    def to_tensor(self) -> TensorData:
+        """Return it as `TensorData`."""
+        return TensorData(**{name: getattr(self, name) for name in type(self).model_fields})

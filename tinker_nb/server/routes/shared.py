@@ -56,6 +56,8 @@ async def optim_step(request: Request, house: TheHouse) -> Response:
     if not is_official("optim_step", _content_type(request), body):
         return await quickstart.optim_step(body, house, waits=True)
     step = OptimStepRequest.model_validate(body)
+    if step.adam_params is None:
+        raise InvalidInputError("This server has AdamW only; send adam_params.")
     known = house.desk.repeated(train_key(step.model_id, step.seq_id))
     if known is not None:
         return future_answer(known, step.model_id)

@@ -1,0 +1,192 @@
+"""One server: how to reach it, what it said of itself, and calls that are answered at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from tinker_nb._version import __version__
+from tinker_nb.client.batches import Batches
+from tinker_nb.client.dialects.official import Dialect
+from tinker_nb.client.dialects.recognition import dialect_named, recognise
+from tinker_nb.client.exchange import Reply, Request, json_payload
+from tinker_nb.client.history import History
+from tinker_nb.client.retry import is_transient
+from tinker_nb.client.shared import Shared
+from tinker_nb.client.transport import Transport, verdict
+from tinker_nb.errors import (
+    APIResponseValidationError,
+    APIStatusError,
+    NotSupportedByServer,
+)
+from tinker_nb.wire.base import WireModel
+from tinker_nb.wire.responses import ClientConfigResponse, ClientDynamicConfigResponse
+
+M = TypeVar("M", bound=WireModel)
+_NO_SUCH_ENDPOINT = (404, 405, 501)
+_ROOT_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What a server said of itself.
+
+    Parameters
+    ----------
+    dialect
+        How to speak to it.
+    config
+        Its wishes: sizes, limits, what it offers.
+    can_cancel
+        Whether it stops work that nobody waits for any more.
+    """
+
+    dialect: Dialect
+    config: ClientConfigResponse = field(default_factory=ClientConfigResponse)
+    can_cancel: bool = False
+
+
+class Server:
+    """One server, on whichever loop it is spoken to.
+
+    Parameters
+    ----------
+    transport
+        Sends to it.
+    dialect
+        How to speak to it; it is asked when not given.
+    """
+
+    def __init__(self, transport: Transport, dialect: str | None = None) -> None:
+        self.transport = transport
+        self.history = History()
+        self._told = dialect_named(dialect) if dialect is not None else None
+        self._greeting = Shared(self._greet)
+        self.batches = Batches(transport)
+
+    def __str__(self) -> str:
+        endpoint, known = self.transport.endpoint, self._greeting.value
+        name = known.dialect.name if known is not None else "The server"
+        return f"{name} at {endpoint.base_url}" if endpoint is not None else name
+
+    @property
+    def known(self) -> Greeting | None:
+        """What the server said of itself, when it has."""
+        return self._greeting.value
+
+    async def greeting(self) -> Greeting:
+        """Return what the server says of itself, asking it on first use."""
+        return self._greeting.value or await self._greeting.get()
+
+    # Calls that are answered at once
+
+    async def ask(self, operation: str, request: Request, answer: type[M]) -> M:
+        """Send a request and read its JSON answer.
+
+        Parameters
+        ----------
+        operation
+            The client's method, for the message when this server lacks it.
+        request
+            What to send.
+        answer
+            What comes back.
+
+        Raises
+        ------
+        NotSupportedByServer
+            The server lacks it; nothing was sent where that was known before.
+        APIError
+            No answer, a status that says no, or an answer that breaks the protocol.
+        """
+        reply = await self.tell(operation, request)
+        try:
+            return answer.model_validate(reply.json_object())
+        except ValidationError as error:
+            raise APIResponseValidationError(
+                f"The answer of {request.path} does not follow the protocol."
+            ) from error
+
+    async def tell(self, operation: str, request: Request) -> Reply:
+        """Send a request and return its good answer unread; raises what `ask` does."""
+        dialect = (await self.greeting()).dialect
+        self.refuse_missing(operation, dialect)
+        if operation in dialect.paths:
+            request = request.at(dialect.paths[operation])
+        try:
+            return await self.transport.send(request)
+        except APIStatusError as error:
+            if _is_no_such_endpoint(error):
+                raise NotSupportedByServer(operation, str(self)) from error
+            raise
+
+    def refuse_missing(self, operation: str, dialect: Dialect | None = None) -> None:
+        """Raise `NotSupportedByServer` when it is known that the server lacks an operation."""
+        greeting = self.known
+        dialect = dialect or (greeting.dialect if greeting else None)
+        if dialect is not None and operation in dialect.missing:
+            raise NotSupportedByServer(operation, str(self), reason=dialect.missing[operation])
+
+    # How it presents itself
+
+    async def _greet(self) -> Greeting:
+        config, dynamic, root = await asyncio.gather(
+            self._ask_config(), self._ask_dynamic(), self._ask_root()
+        )
+        dialect = self._told or recognise(root, config is not None)
+        can_cancel = dynamic.sample_cancel_enabled and "cancel_future" not in dialect.missing
+        return Greeting(dialect, config or ClientConfigResponse(), can_cancel)
+
+    async def _ask_config(self) -> ClientConfigResponse | None:
+        """Return the server's wishes; None where there is no such endpoint."""
+        request = _hello("/api/v1/client/config")
+        try:
+            reply = await self.transport.send(request)
+        except APIStatusError as error:
+            if error.status_code in _NO_SUCH_ENDPOINT:
+                return None
+            raise
+        return ClientConfigResponse.model_validate(reply.json_object())
+
+    async def _ask_root(self) -> Mapping[str, Any] | None:
+        """Return what stands at the root, where that is a JSON object."""
+        for _ in range(_ROOT_TRIES):
+            tried = await self.transport.once(Request("GET", "/"))
+            if isinstance(tried, Reply) and tried.status == 200:
+                return _object(tried)
+            if not is_transient(verdict(tried)[0]):
+                break
+        return None
+
+    async def _ask_dynamic(self) -> ClientDynamicConfigResponse:
+        """Return what may change while the server runs; many servers do not say."""
+        tried = await self.transport.once(_hello("/api/v1/client/dynamic_config"))
+        said = _object(tried) if isinstance(tried, Reply) and tried.status == 200 else None
+        return ClientDynamicConfigResponse.model_validate(said or {})
+
+
+def _hello(path: str) -> Request:
+    return Request("POST", path, json_payload({"sdk_version": __version__}), timeout=15.0)
+
+
+def _object(reply: Reply) -> Mapping[str, Any] | None:
+    try:
+        return reply.json_object()
+    except APIResponseValidationError:
+        return None
+
+
+def _is_no_such_endpoint(error: APIStatusError) -> bool:
+    """Tell an endpoint that is not there from a thing that is not there.
+
+    Web frameworks answer an unknown path with one and the same sentence; a server that knows the
+    path names what it did not find.
+    """
+    if error.status_code in (405, 501):
+        return True
+    detail = error.body.get("detail") if isinstance(error.body, dict) else error.body
+    return error.status_code == 404 and detail in ("Not Found", "", None)
