@@ -54,9 +54,11 @@ def test_a_column_of_a_frame(pandas: Any) -> None:
 
 @pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
 def test_a_missing_value_names_its_row(pandas: Any, backend: str) -> None:
-    frame = pandas.DataFrame({"prompt": ["a", "b", None], "answer": ["c", "d", "e"]}, index=[7, 8, 9])
+    frame = pandas.DataFrame(
+        {"prompt": ["a", "b", None], "answer": ["c", "d", "e"]}, index=[7, 8, 9]
+    )
     for each in (frame, frame.convert_dtypes(dtype_backend=backend)):
-        with pytest.raises(InvalidInputError, match="^Row 2: 'prompt' must hold a text"):
+        with pytest.raises(InvalidInputError, match=r"^Row 2: 'prompt' must hold a text"):
             as_examples(each)
 
 
@@ -99,7 +101,7 @@ def test_other_columns_are_never_read(datasets: Any) -> None:
     broken = {"text": ["Once"], "picture": [{"bytes": b"none", "path": None}]}
     features = datasets.Features({"text": datasets.Value("string"), "picture": datasets.Image()})
     dataset = datasets.Dataset.from_dict(broken, features=features)
-    with pytest.raises(Exception, match="(?i)image|pillow"):
+    with pytest.raises(Exception, match=r"(?i)image|pillow"):
         dataset[0]
     assert as_examples(dataset) == [[{"role": "user", "content": "Once"}]]
 

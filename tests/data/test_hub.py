@@ -22,7 +22,6 @@ from tinker_nb.errors import ConfigurationError, UnknownNameError
 TINY_CHAT = Path(tinker_nb.__file__).parent / "server" / "tiny_chat"
 ROOT = Path(tinker_nb.__file__).parent.parent
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 # Prints one line for each name: what came of it.
 SCRIPT = """
@@ -62,16 +61,20 @@ class _Hub(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _found(self) -> tuple[int, dict[str, str], bytes]:
-        if self.path.startswith("/api/models/org/tiny"):
-            siblings = [{"rfilename": name} for name in FILES]
-            model = {"id": "org/tiny", "sha": COMMIT, "siblings": siblings}
+        if self.path.startswith(("/api/models/org/tiny", "/api/models/org/gated")):
+            model = {"id": self.path.removeprefix("/api/models/"), "sha": COMMIT}
             return 200, {"Content-Type": "application/json"}, json.dumps(model).encode()
-        if self.path.startswith(f"/org/tiny/resolve/{COMMIT}/"):
-            body = (TINY_CHAT / self.path.rpartition("/")[2]).read_bytes()
-            return 200, {"ETag": f'"{len(body)}"', "X-Repo-Commit": COMMIT}, body
-        if "gated" in self.path:
+        if self.path.startswith("/org/tiny/resolve/main/"):
+            return self._file(self.path.rpartition("/")[2])
+        if "secret" in self.path or "gated" in self.path:
             return 403, {"X-Error-Code": "GatedRepo"}, b"{}"
         return 404, {"X-Error-Code": "RepoNotFound"}, b"{}"
+
+    def _file(self, name: str) -> tuple[int, dict[str, str], bytes]:
+        headers = {"ETag": f'"{name}"', "X-Repo-Commit": COMMIT}
+        if name == "tokenizer_config.json":  # the special tokens' names are not needed to ask
+            return 404, headers | {"X-Error-Code": "EntryNotFound"}, b"{}"
+        return 200, headers, (TINY_CHAT / name).read_bytes()
 
 
 @pytest.fixture
@@ -110,9 +113,11 @@ def test_from_the_hub_and_then_from_its_cache(hub: str, tmp_path: Path) -> None:
 
 
 def test_what_the_hub_does_not_give_is_told_apart(hub: str, tmp_path: Path) -> None:
-    unknown, gated, no_name = lines_of(tmp_path, ["org/none", "org/gated", "a/b/c"], hub)
+    names = ["org/none", "org/gated", "org/secret", "a/b/c"]
+    unknown, gated, secret, no_name = lines_of(tmp_path, names, hub)
     assert unknown.startswith("UnknownNameError There is no model 'org/none'")
     assert gated.startswith("ConfigurationError The hub gives 'org/gated' only to those")
+    assert secret.startswith("ConfigurationError The hub gives 'org/secret' only to those")
     assert no_name.startswith("UnknownNameError There is no model 'a/b/c'")
 
 
@@ -154,7 +159,9 @@ def test_offline_a_model_without_a_template_file_is_whole(cache: Path) -> None:
 @pytest.mark.parametrize("names", [(), ("tokenizer.json",), ("tokenizer_config.json",)])
 def test_offline_a_lacking_file_is_an_error_at_once(cache: Path, names: tuple[str, ...]) -> None:
     _copy(cache, *names)
-    with pytest.raises(ConfigurationError, match=r"'org/tiny' is not on this machine.*(?i:offline)"):
+    with pytest.raises(
+        ConfigurationError, match=r"'org/tiny' is not on this machine.*(?i:offline)"
+    ):
         ChatTokenizer.from_pretrained("org/tiny")
 
 

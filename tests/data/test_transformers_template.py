@@ -48,16 +48,12 @@ def test_it_renders_the_same(template: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("plain_jinja")
-@pytest.mark.parametrize("template", [CHATML, "{% if false %}{% break %}{% endif %}" + CHATML])
-def test_the_assistant_is_found_in_it(template: str) -> None:
+def test_the_assistant_is_found_in_it() -> None:
     pytest.importorskip("transformers")
-    template = template.replace("{% if false %}", "{% for x in [] %}").replace(
-        "{% break %}{% endif %}", "{% break %}{% endfor %}"
-    )
+    template = "{% for x in [] %}{% break %}{% endfor %}" + CHATML
     marked = ChatTokenizer.from_files(files(template)).render(TURNS)
     assert any(marked.assistant)
-    if "break" in template:
-        assert ChatTokenizer.from_files(files(without_marks(template))).render(TURNS) == marked
+    assert ChatTokenizer.from_files(files(without_marks(template))).render(TURNS) == marked
 
 
 @pytest.mark.usefixtures("plain_jinja")

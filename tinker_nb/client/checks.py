@@ -56,7 +56,7 @@ def check_loss(loss_fn: str, config: LossConfig | None, dialect: Dialect | None 
 
 
 def check_ttl(ttl_seconds: int | None) -> int | None:
-    """Return how long something is kept; raises `InvalidInputError` outside one hour to ten years."""
+    """Return how long something is kept; raises `InvalidInputError` when that is not allowed."""
     if ttl_seconds is not None and not SHORTEST_TTL <= ttl_seconds <= LONGEST_TTL:
         raise InvalidInputError(
             f"ttl_seconds is between one hour ({SHORTEST_TTL}) and ten years, not {ttl_seconds}."

@@ -39,7 +39,7 @@ class Request:
     method: str
     path: str
     payload: Payload | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # one may be a token
     timeout: float = 60.0
     lane: Literal["submit", "poll"] = "submit"
 

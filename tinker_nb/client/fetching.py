@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import BinaryIO
 
 from tinker_nb.client.exchange import Reply, status_error
 from tinker_nb.client.parts import Body, Part, read_opening
@@ -14,7 +15,7 @@ from tinker_nb.client.retry import Failure, RetryPolicy, retry_delay
 from tinker_nb.errors import APIConnectionError, APIError, APIResponseValidationError
 
 _ERROR_BYTES = 2000
-_STEP = 1 << 20  # bytes between two words on progress
+_STEP = 1 << 20  # bytes
 #: Asks for the URLs of all files by name.
 AskUrls = Callable[[], Awaitable[Mapping[str, str]]]
 #: Hears how many bytes there are, of how many.
@@ -139,16 +140,12 @@ class Fetch:
     ) -> Missed | None:
         if opening.headers.get("content-encoding", "identity") != "identity":
             raise APIResponseValidationError(f"The server sent {self._name!r} encoded.")
-        done = told = body.start
+        done = body.start
         with self._part.open(body.start, body.edition) as file:
             self._tell(done, body.total)
-            async for piece in pieces:
-                # In a thread: a slow disk must stop neither heartbeats nor the notebook.
-                await asyncio.to_thread(file.write, piece)
-                done += len(piece)
-                if done - told >= _STEP:
-                    self._tell(done, body.total)
-                    told = done
+            async for written in _written(file, pieces):
+                done += written
+                self._tell(done, body.total)
         return self._verified(done, body.total)
 
     def _verified(self, done: int, total: int | None) -> Missed | None:
@@ -161,6 +158,22 @@ class Fetch:
             )
         error = APIConnectionError(f"{self._name!r} ended after {done} of {total} bytes.")
         return Missed(Failure(reason="the file ended early"), error)
+
+
+async def _written(file: BinaryIO, pieces: AsyncIterator[bytes]) -> AsyncIterator[int]:
+    """Write what comes, and tell how much after each step; a break loses nothing of it."""
+    waiting = bytearray()
+    try:
+        async for piece in pieces:
+            waiting += piece
+            if len(waiting) >= _STEP:
+                full, waiting = waiting, bytearray()
+                # In a thread: a slow disk must stop neither heartbeats nor the notebook.
+                await asyncio.to_thread(file.write, full)
+                yield len(full)
+    finally:
+        file.write(waiting)
+    yield len(waiting)
 
 
 async def _said(opening: Opening, pieces: AsyncIterator[bytes]) -> APIError:

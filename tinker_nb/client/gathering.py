@@ -123,12 +123,13 @@ async def as_completed_async(  # noqa: D103  # it has its twin's docstring
 ) -> AsyncIterator[TinkerFuture[T]]:
     everything, loop = list(futures), asyncio.get_running_loop()
     ended: asyncio.Queue[TinkerFuture[T]] = asyncio.Queue()
+
+    def tell(done: TinkerFuture[T]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(ended.put_nowait, done)
+
     for future in everything:
-        future.add_done_callback(
-            lambda done: loop.call_soon_threadsafe(ended.put_nowait, done)
-            if not loop.is_closed()
-            else None
-        )
+        future.add_done_callback(tell)
     with _bar(progress, len(everything)) as bar, ticking():
         for _ in everything:
             yield await ended.get()

@@ -52,6 +52,7 @@ class LoopThread:
             return
         with contextlib.suppress(concurrent.futures.TimeoutError):
             self.submit(_cancel_all()).result(timeout=5)
+            self.submit(self.loop.shutdown_asyncgens()).result(timeout=5)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=5)
 

@@ -160,7 +160,7 @@ def _dressed(form: C, define: Any, suffix: str, returns: str) -> C:
     """Give a form the definition's name, docstring and arguments, and its own return type."""
     name = define.__name__.removeprefix("_").removesuffix("_async") + suffix
     signature = inspect.signature(define)
-    inner = str(signature.return_annotation).removeprefix("Call[").removesuffix("]")
+    inner = _result_type(str(signature.return_annotation))
     dressed: Any = functools.update_wrapper(form, define)
     del dressed.__wrapped__  # help() would show the definition's return type
     dressed.__name__ = name
@@ -168,3 +168,12 @@ def _dressed(form: C, define: Any, suffix: str, returns: str) -> C:
     dressed.__signature__ = signature.replace(return_annotation=returns.format(inner))
     dressed.__annotations__ = {**define.__annotations__, "return": returns.format(inner)}
     return form
+
+
+def _result_type(annotation: str) -> str:
+    """Return what a definition's call gives in the end: ``T`` of ``Call[T]`` and the like."""
+    if annotation.startswith("Call["):
+        return annotation.removeprefix("Call[").removesuffix("]")
+    if annotation.startswith("FirstAndThen["):
+        return annotation.removesuffix("]").rpartition(", ")[2]
+    return annotation

@@ -120,7 +120,7 @@ class Server:
         try:
             return await self.transport.send(request)
         except APIStatusError as error:
-            if _is_no_such_endpoint(error):
+            if is_no_such_endpoint(error):
                 raise NotSupportedByServer(operation, str(self)) from error
             raise
 
@@ -180,7 +180,7 @@ def _object(reply: Reply) -> Mapping[str, Any] | None:
         return None
 
 
-def _is_no_such_endpoint(error: APIStatusError) -> bool:
+def is_no_such_endpoint(error: APIStatusError) -> bool:
     """Tell an endpoint that is not there from a thing that is not there.
 
     Web frameworks answer an unknown path with one and the same sentence; a server that knows the

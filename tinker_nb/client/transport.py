@@ -6,17 +6,15 @@ import asyncio
 import concurrent.futures
 import random
 import time
-from collections.abc import AsyncGenerator, Callable
-from typing import TYPE_CHECKING
+import weakref
+from collections.abc import Callable
 
 from tinker_nb.client.endpoint import Endpoint
 from tinker_nb.client.exchange import NoAnswer, Reply, Request, status_error
-from tinker_nb.client.loops import loop_thread, wait_async
+from tinker_nb.client.links import Links
+from tinker_nb.client.loops import wait_async
 from tinker_nb.client.retry import Failure, RetryPolicy, retry_delay, retry_note
 from tinker_nb.errors import APIError, ConfigurationError
-
-if TYPE_CHECKING:
-    from tinker_nb.client.link import Link
 
 #: Called before each retry with the number of retries so far and what a card should say.
 OnRetry = Callable[[int, str], None]
@@ -42,7 +40,9 @@ class Transport:
     def __init__(self, endpoint: Endpoint | concurrent.futures.Future[Endpoint]) -> None:
         self._endpoint = endpoint
         self._is_closed = False
-        self._links: dict[asyncio.AbstractEventLoop, tuple[Link, AsyncGenerator[None]]] = {}
+        self._links = Links()
+        # A client that is dropped without being closed must not leave connections open.
+        weakref.finalize(self, self._links.close_soon)
 
     @property
     def endpoint(self) -> Endpoint | None:
@@ -102,7 +102,7 @@ class Transport:
     async def once(self, request: Request) -> Reply | NoAnswer:
         """Send a request one time and return whatever comes of it."""
         endpoint = await self.ready()
-        return await (await self._link(endpoint)).send(request)
+        return await (await self._links.here(endpoint)).send(request)
 
     @staticmethod
     def retry_in(
@@ -123,37 +123,7 @@ class Transport:
             repeatable=repeatable,
         )
 
-    async def _link(self, endpoint: Endpoint) -> Link:
-        # Loaded with the first request: httpx is a good part of what importing us would cost.
-        from tinker_nb.client.link import Link
-
-        loop = asyncio.get_running_loop()
-        if loop not in self._links:
-            link = Link(endpoint)
-            self._links[loop] = (link, self._life_of(link, loop))
-            await anext(self._links[loop][1])
-        return self._links[loop][0]
-
-    async def _life_of(self, link: Link, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None]:
-        """Close the connections of a loop before it ends.
-
-        A loop that shuts down in order, as ``asyncio.run`` does it, finishes the asynchronous
-        generators begun on it. No other hook lets connections be closed in time.
-        """
-        try:
-            yield
-        finally:
-            self._links.pop(loop, None)
-            await link.aclose()
-
     async def aclose(self) -> None:
         """Close the connections of every loop that can still be reached; nothing is sent after."""
         self._is_closed = True
-        here = asyncio.get_running_loop()
-        for loop, (_, life) in list(self._links.items()):
-            if loop is here:
-                await life.aclose()
-            elif loop is loop_thread().loop:
-                await asyncio.wrap_future(loop_thread().submit(life.aclose()))
-            elif loop.is_running():
-                asyncio.run_coroutine_threadsafe(life.aclose(), loop)
+        await self._links.aclose()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from tinker_nb.client.exchange import Reply, Request
 from tinker_nb.client.retry import Failure
-from tinker_nb.client.server import Server, _is_no_such_endpoint
+from tinker_nb.client.server import Server, is_no_such_endpoint
 from tinker_nb.client.transport import verdict
 from tinker_nb.errors import APIError, APIStatusError, NotSupportedByServer
 
@@ -45,7 +45,7 @@ async def tell(
 
 def _named(error: APIError, operation: str, server: Server) -> APIError | NotSupportedByServer:
     """Return what an error means: an endpoint that is not there, or itself."""
-    if not (isinstance(error, APIStatusError) and _is_no_such_endpoint(error)):
+    if not (isinstance(error, APIStatusError) and is_no_such_endpoint(error)):
         return error
     missing = NotSupportedByServer(operation, str(server))
     missing.__cause__ = error

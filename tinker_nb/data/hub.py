@@ -29,8 +29,8 @@ def read_directory(directory: str | Path) -> dict[str, str | None]:
 def fetch_files(name: str, revision: str | None = None) -> dict[str, str | None]:
     """Return the texts of a hub model's tokenizer files by name.
 
-    The hub is asked once which files there are; what was fetched before comes from the cache, as
-    does everything when the hub does not answer or ``HF_HUB_OFFLINE`` is set.
+    The hub is asked for the model first, with little patience. Where it does not answer, or
+    ``HF_HUB_OFFLINE`` is set, everything comes from the cache of earlier times.
 
     Raises
     ------
@@ -39,15 +39,14 @@ def fetch_files(name: str, revision: str | None = None) -> dict[str, str | None]
     ConfigurationError
         The hub does not answer and the cache lacks a file, or the model is not for everybody.
     """
-    listed = _listed(name, revision)
-    if isinstance(listed, Exception):
-        return _cached(name, revision, listed)
-    commit, there = listed
-    return {each: _fetched(name, each, commit) if each in there else None for each in _FILES}
+    reason = _why_unreachable(name, revision)
+    if reason is not None:
+        return _cached(name, revision, reason)
+    return {file: _fetched(name, file, revision) for file in _FILES}
 
 
-def _listed(name: str, revision: str | None) -> tuple[str, frozenset[str]] | Exception:
-    """Return the model's revision and files, or why the hub did not say."""
+def _why_unreachable(name: str, revision: str | None) -> Exception | None:
+    """Ask the hub for a model; return why it gave no answer, or nothing when it did."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -57,25 +56,27 @@ def _listed(name: str, revision: str | None) -> tuple[str, frozenset[str]] | Exc
     )
 
     try:
-        info = HfApi().model_info(name, revision=revision, timeout=_SECONDS)
+        HfApi().model_info(name, revision=revision, timeout=_SECONDS)
     except GatedRepoError as error:
-        raise ConfigurationError(
-            f"The hub gives {name!r} only to those who were let in.",
-            advice="Ask for access on the model's page, then run: hf auth login.",
-        ) from error
+        raise _gated(name) from error
     except (HFValidationError, RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise _unknown(name, revision) from error
     except Exception as error:  # each version of the hub's client has another HTTP library
         return error
-    return info.sha or revision or "main", frozenset(f.rfilename for f in info.siblings or ())
+    return None
 
 
-def _fetched(name: str, file: str, commit: str) -> str:
+def _fetched(name: str, file: str, revision: str | None) -> str | None:
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
 
     try:
-        return Path(hf_hub_download(name, file, revision=commit)).read_text(encoding="utf-8")
+        return _read(Path(hf_hub_download(name, file, revision=revision)))
+    except GatedRepoError as error:  # what there is may be known to all, and the files to few
+        raise _gated(name) from error
     except Exception as error:
+        if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+            return None
         raise ConfigurationError(
             f"{file} of {name!r} cannot be fetched from the hub: {_first_line(error)}"
         ) from error
@@ -102,6 +103,13 @@ def _unknown(name: str, revision: str | None) -> UnknownNameError:
     return UnknownNameError(
         f"There is no model {what}: it is neither a directory nor known to the hub.",
         advice="Check the name; a private model also needs: hf auth login.",
+    )
+
+
+def _gated(name: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The hub gives {name!r} only to those who were let in.",
+        advice="Ask for access on the model's page, then run: hf auth login.",
     )
 
 

@@ -101,9 +101,11 @@ class _Finder:
 
     def _unclear(self, place: int) -> InvalidInputError:
         last = assistant_places(self._conversation)[-1]
-        advice = "Use train_on='all' to learn from every token."
+        advice = "Use train_on='all' to learn from every token, the others' too."
         if place != last and self._span(last) is not None:
-            advice = "Use train_on='last_assistant' to learn from the last answer, or train_on='all'."
+            advice = (
+                "Use train_on='last_assistant' to learn from the last answer, or train_on='all'."
+            )
         return InvalidInputError(
             f"It cannot be told which tokens the assistant says in message {place}: the chat "
             "template does not mark them, and what it makes of the messages up to there is not "
