@@ -17,6 +17,7 @@ from tinker_nb.errors import (
 )
 
 JSON = "application/json"
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Payload:
 
 def json_payload(body: Mapping[str, Any]) -> Payload:
     """Return a JSON body."""
-    return Payload(json.dumps(body, separators=(",", ":")).encode())
+    return Payload(_ENCODE(body).encode())
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import contextlib
 import time
 import urllib.request
 from functools import lru_cache
+from typing import cast
 
 import aiohttp
 import httpx
@@ -67,10 +68,7 @@ class Link:
         budget = self._budgets[request.lane]
         async with budget.taking(len(request.payload.content) if request.payload else 0):
             answer = await self._transport.handle_async_request(sent)
-            try:
-                content = await answer.aread()
-            finally:
-                await answer.aclose()
+            content = await _whole_body(answer)
             if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
                 budget.slow_down(time.monotonic() + _SLOW_SECONDS, _SLOW_SUBMISSIONS)
         kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -88,19 +86,36 @@ class Link:
             # stops the loop.
             "pool": None,
         }
-        return httpx.Request(
+        sent = httpx.Request(
             request.method,
             self._target(request.path),
             headers=headers,
             content=payload.content if payload else b"",
             extensions={"timeout": timeout},
         )
+        sent.headers.encoding = "ascii"  # else it is looked for again with every access
+        return sent
 
     async def aclose(self) -> None:
         """Close the connections."""
         with contextlib.suppress(RuntimeError):  # the loop of an idle connection may be gone
             await self._transport.aclose()
             await asyncio.sleep(0)  # transports say goodbye in the loop's next round
+
+
+async def _whole_body(answer: httpx.Response) -> bytes:
+    """Return an answer's body; one that is not packed goes round httpx's unpacking."""
+    answer.headers.encoding = "latin-1"
+    if "content-encoding" in answer.headers:
+        try:
+            return await answer.aread()
+        finally:
+            await answer.aclose()
+    stream = cast("httpx.AsyncByteStream", answer.stream)
+    try:
+        return b"".join([part async for part in stream])
+    finally:
+        await stream.aclose()
 
 
 def _transport(endpoint: Endpoint) -> httpx.AsyncBaseTransport:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,7 +16,7 @@ from pydantic import ValidationError
 from tinker_nb.client.exchange import Accepted, NoAnswer, Reply
 from tinker_nb.client.kinds import Kind
 from tinker_nb.client.polling import Broken, Finished, NotYet, Outcome, Over, pause_before_next
-from tinker_nb.client.retry import RetryPolicy, retry_note
+from tinker_nb.client.retry import retry_note
 from tinker_nb.client.sending import Sending
 from tinker_nb.client.server import Greeting, Server
 from tinker_nb.client.states import FutureState, QueueNote
@@ -126,7 +125,7 @@ class Part:
             await self._server.batches.ended(self._ask, request_id)
         streak = iteration = attempt = 0
         trouble_since = time.monotonic()
-        policy = await self._patience(greeting)
+        policy = greeting.poll_patience
         while True:
             began = time.monotonic()
             request = greeting.dialect.poll(self.kind, request_id, self._known_state(), iteration)
@@ -153,12 +152,6 @@ class Part:
                     attempt += 1
                     on_retry(attempt, retry_note(failure, wait))
                     await asyncio.sleep(wait)
-
-    async def _patience(self, greeting: Greeting) -> RetryPolicy:
-        retry = (await self._server.transport.ready()).retry
-        # The server has the request: it may only be restarting.
-        pause = greeting.config.billing_exception_max_pause_duration_sec
-        return replace(retry, refused_patience=retry.patience, billing_patience=pause)
 
     def _known_state(self) -> str:
         shown = (FutureState.QUEUED, FutureState.RUNNING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -15,7 +15,7 @@ from tinker_nb.client.dialects.official import Dialect
 from tinker_nb.client.dialects.recognition import dialect_named, recognise
 from tinker_nb.client.exchange import Reply, Request, json_payload
 from tinker_nb.client.history import History
-from tinker_nb.client.retry import is_transient
+from tinker_nb.client.retry import DEFAULT_POLICY, RetryPolicy, is_transient
 from tinker_nb.client.shared import Shared
 from tinker_nb.client.transport import Transport, verdict
 from tinker_nb.errors import (
@@ -43,11 +43,14 @@ class Greeting:
         Its wishes: sizes, limits, what it offers.
     can_cancel
         Whether it stops work that nobody waits for any more.
+    poll_patience
+        How patient to be while it works on a request.
     """
 
     dialect: Dialect
     config: ClientConfigResponse = field(default_factory=ClientConfigResponse)
     can_cancel: bool = False
+    poll_patience: RetryPolicy = DEFAULT_POLICY
 
 
 class Server:
@@ -139,7 +142,14 @@ class Server:
         )
         dialect = self._told or recognise(root, config is not None)
         can_cancel = dynamic.sample_cancel_enabled and "cancel_future" not in dialect.missing
-        return Greeting(dialect, config or ClientConfigResponse(), can_cancel)
+        config = config or ClientConfigResponse()
+        return Greeting(dialect, config, can_cancel, await self._poll_patience(config))
+
+    async def _poll_patience(self, config: ClientConfigResponse) -> RetryPolicy:
+        retry = (await self.transport.ready()).retry
+        # It has the request: where nothing answers it may only be restarting.
+        pause = config.billing_exception_max_pause_duration_sec
+        return replace(retry, refused_patience=retry.patience, billing_patience=pause)
 
     async def _ask_config(self) -> ClientConfigResponse | None:
         """Return the server's wishes; None where there is no such endpoint."""

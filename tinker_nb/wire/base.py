@@ -19,6 +19,10 @@ class WireModel(BaseModel):
         """Return the JSON object, without fields that are ``None``."""
         return self.model_dump(mode="json", exclude_none=True)
 
+    def to_json(self) -> bytes:
+        """Return the JSON object as bytes, without fields that are ``None``."""
+        return self.model_dump_json(exclude_none=True).encode()
+
 
 def build_models(*modules: ModuleType) -> None:
     """Build the validators of all models of some modules now, for who reads them as types."""

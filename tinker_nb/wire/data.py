@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tinker_nb.errors import InvalidInputError
-from tinker_nb.wire.base import WireModel
+from tinker_nb.wire.params import UserModel
 from tinker_nb.wire.tensors import TensorData
 
 if TYPE_CHECKING:
@@ -26,8 +28,12 @@ LIST_DTYPES: dict[str, Literal["float32", "int64"]] = {
     "sequence_ratio_mask": "float32",
 }
 
+#: Tensors of two dimensions from torch that travel sparse where that is shorter: most cells of a
+#: table of likely tokens are empty.
+_MAY_BE_SPARSE = ("target_tokens", "weights")
 
-class EncodedTextChunk(WireModel):
+
+class EncodedTextChunk(UserModel):
     """A run of token ids."""
 
     type: Literal["encoded_text"] = "encoded_text"
@@ -39,13 +45,18 @@ class EncodedTextChunk(WireModel):
         return len(self.tokens)
 
 
-class ImageChunk(WireModel):
-    """An image by value: base64 text of a PNG or JPEG."""
+class ImageChunk(UserModel):
+    """An image by value: the bytes of a PNG or JPEG, or their base64 text; ``data`` is the text."""
 
     type: Literal["image"] = "image"
     data: str
     format: Literal["png", "jpeg"]
     expected_tokens: int | None = None
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _as_base64(cls, data: Any) -> Any:
+        return base64.b64encode(data).decode() if isinstance(data, bytes) else data
 
     @property
     def length(self) -> int:
@@ -53,7 +64,7 @@ class ImageChunk(WireModel):
         return self.expected_tokens or 0
 
 
-class ImageAssetPointerChunk(WireModel):
+class ImageAssetPointerChunk(UserModel):
     """An image by place."""
 
     type: Literal["image_asset_pointer"] = "image_asset_pointer"
@@ -72,7 +83,7 @@ Chunk = Annotated[
 ]
 
 
-class ModelInput(WireModel):
+class ModelInput(UserModel):
     """What a model reads: chunks in order, in the simplest case one run of tokens."""
 
     chunks: list[Chunk]
@@ -110,6 +121,7 @@ class ModelInput(WireModel):
         return self.append(EncodedTextChunk(tokens=[token]))
 
 
+@dataclass(init=False, repr=False, slots=True)
 class Datum:
     """One training example: what the model reads, and what the loss reads.
 
@@ -123,24 +135,28 @@ class Datum:
     loss_fn_inputs
         Tensors by name, as the loss asks for them (see `tinker_nb.wire.losses`). Plain lists are
         taken for the names the protocol types; others must be arrays or `TensorData`.
+    model_input_spans, loss_fn_input_spans
+        The official SDK has them: where the tokens came from, for the hosted service's loss
+        ``stable_reinforce``. This client does not carry them and refuses them.
     """
 
-    __slots__ = ("loss_fn_inputs", "model_input")
+    model_input: ModelInput
+    loss_fn_inputs: dict[str, TensorData]
 
     def __init__(
-        self, model_input: ModelInput, loss_fn_inputs: Mapping[str, Any] | None = None
+        self,
+        model_input: ModelInput,
+        loss_fn_inputs: Mapping[str, Any] | None = None,
+        model_input_spans: None = None,
+        loss_fn_input_spans: None = None,
     ) -> None:
+        if model_input_spans is not None or loss_fn_input_spans is not None:
+            # Sent without them, the data would be trained on as if nobody had sampled them.
+            raise InvalidInputError("This client does not carry the provenance of tokens.")
         self.model_input = model_input
-        self.loss_fn_inputs: dict[str, TensorData] = {
+        self.loss_fn_inputs = {
             name: as_tensor(name, value) for name, value in (loss_fn_inputs or {}).items()
         }
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Datum):
-            return NotImplemented
-        return (self.model_input, self.loss_fn_inputs) == (other.model_input, other.loss_fn_inputs)
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         names = ", ".join(sorted(self.loss_fn_inputs))
@@ -161,7 +177,9 @@ def as_tensor(
     if isinstance(value, np.ndarray):
         return TensorData.from_numpy(value)
     if hasattr(value, "detach"):
-        return TensorData.from_torch(value)
+        # One that is not of two dimensions stays dense.
+        sparse = name in _MAY_BE_SPARSE
+        return TensorData.from_torch_sparse(value) if sparse else TensorData.from_torch(value)
     if name not in LIST_DTYPES:
         known = ", ".join(sorted(LIST_DTYPES))
         raise InvalidInputError(

@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
+from tinker_nb.errors import InvalidInputError
 from tinker_nb.wire.base import WireModel
 
 
-class AdamParams(WireModel):
+class UserModel(WireModel):
+    """A JSON object that users make by hand: a misspelt field must not pass in silence.
+
+    Reading one from the wire stays tolerant, as for every `WireModel`.
+    """
+
+    def __init__(self, /, **fields: Any) -> None:
+        known = type(self).model_fields
+        unknown = next((name for name in fields if name not in known), None)
+        if unknown is not None:
+            raise InvalidInputError(_no_such_field(type(self).__name__, unknown, list(known)))
+        super().__init__(**fields)
+
+    # As in pydantic's own base: what is read is not made by calling the class.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+
+def _no_such_field(owner: str, name: str, known: list[str]) -> str:
+    from difflib import get_close_matches  # rarely needed, and slow to import
+
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}."
+    return f"{owner} has no field {name!r}; {hint}"
+
+
+class AdamParams(UserModel):
     """One AdamW step. Defaults are the protocol's (section 2.5).
 
     Parameters
@@ -34,7 +60,7 @@ class AdamParams(WireModel):
     grad_clip_norm: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
-class DimuonParams(WireModel):
+class DimuonParams(UserModel):
     """One step of the Dimuon optimizer (section 2.5).
 
     Parameters
@@ -53,7 +79,7 @@ class DimuonParams(WireModel):
     type: Literal["dimuon"] = "dimuon"
 
 
-class SamplingParams(WireModel):
+class SamplingParams(UserModel):
     """How to draw tokens.
 
     Parameters
@@ -81,7 +107,7 @@ class SamplingParams(WireModel):
     top_p: float = Field(default=1.0, gt=0, le=1)
 
 
-class LoraConfig(WireModel):
+class LoraConfig(UserModel):
     """Which adapter to train.
 
     Parameters
@@ -101,7 +127,7 @@ class LoraConfig(WireModel):
     train_attn: bool = True
 
 
-class OptimizerConfig(WireModel):
+class OptimizerConfig(UserModel):
     """Which optimizer a model gets."""
 
     type: Literal["adamw", "dimuon"] = "adamw"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -91,21 +92,35 @@ class TensorData:
         dense = tensor.detach().cpu()
         return cls.from_numpy((dense.float() if dense.is_floating_point() else dense).numpy())
 
-    def to_numpy(self) -> npt.NDArray[Any]:
-        """Return the dense array."""
+    @classmethod
+    def from_torch_sparse(cls, tensor: torch.Tensor, pad_value: int = 0) -> TensorData:
+        """Wrap a torch tensor of two dimensions sparsely where that is shorter.
+
+        Parameters
+        ----------
+        tensor
+            The tensor; one of other dimensions is wrapped densely.
+        pad_value
+            The value of the cells that are left out.
+        """
+        dense = cls.from_torch(tensor)
+        return dense if len(dense.shape or ()) != 2 else _sparse(dense, pad_value)
+
+    def to_numpy(self, pad_value: int = 0) -> npt.NDArray[Any]:
+        """Return the dense array; unlisted cells of a sparse tensor are ``pad_value``."""
         if self.sparse_crow_indices is None:
             return self._array
-        return _densify(self)
+        return _densify(self, pad_value)
 
-    def to_torch(self) -> torch.Tensor:
-        """Return the dense tensor in torch; needs torch to be installed."""
+    def to_torch(self, pad_value: int = 0) -> torch.Tensor:
+        """Return the dense tensor in torch, which must be installed; see `to_numpy`."""
         import torch
 
-        return torch.from_numpy(np.array(self.to_numpy()))
+        return torch.from_numpy(np.array(self.to_numpy(pad_value)))
 
-    def tolist(self) -> list[Any]:
-        """Return the dense tensor as nested lists."""
-        return list(self.to_numpy().tolist())
+    def tolist(self, pad_value: int = 0) -> Any:
+        """Return the dense tensor as nested lists, or as one number; see `to_numpy`."""
+        return self.to_numpy(pad_value).tolist()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, TensorData):
@@ -121,7 +136,9 @@ class TensorData:
 
 def _as_array(data: npt.ArrayLike, dtype: TensorDtype) -> npt.NDArray[Any]:
     try:
-        return np.ascontiguousarray(data, dtype=NUMPY_DTYPES[dtype])
+        array = np.ascontiguousarray(data, dtype=NUMPY_DTYPES[dtype])
+        # Tensors of an answer lie over its bytes; what is done with them must not fail for that.
+        return array if array.flags.writeable else array.copy()
     except (ValueError, TypeError, OverflowError) as error:
         raise InvalidInputError(
             f"The values of a tensor must form a rectangle of {dtype} numbers: {error}."
@@ -139,12 +156,24 @@ def _reshaped(array: npt.NDArray[Any], shape: list[int] | None) -> npt.NDArray[A
         ) from error
 
 
-def _densify(tensor: TensorData) -> npt.NDArray[Any]:
+def _sparse(dense: TensorData, pad_value: int) -> TensorData:
+    """Return a tensor of two dimensions as CSR, or as it is when that is no longer."""
+    array = dense.values
+    is_listed = array != index(pad_value)
+    rows, listed = len(array), int(is_listed.sum())
+    if (rows + 1) + 2 * listed >= array.size:
+        return dense
+    crow = np.concatenate([[0], np.cumsum(is_listed.sum(axis=1))]).tolist()
+    col = np.nonzero(is_listed)[1].tolist()
+    return TensorData(array[is_listed], dense.dtype, dense.shape, crow, col)
+
+
+def _densify(tensor: TensorData, pad_value: int) -> npt.NDArray[Any]:
     crow = np.asarray(tensor.sparse_crow_indices, dtype=np.int64)
     col = np.asarray(tensor.sparse_col_indices or [], dtype=np.int64)
     _check_sparse(tensor, crow, col)
     assert tensor.shape is not None
-    dense = np.zeros(tensor.shape, dtype=tensor.values.dtype)
+    dense = np.full(tensor.shape, index(pad_value), dtype=tensor.values.dtype)
     rows = np.repeat(np.arange(tensor.shape[0]), np.diff(crow))
     dense[rows, col] = tensor.values
     return dense

@@ -65,7 +65,7 @@ class Dialect:
         if isinstance(ask, ForwardBackwardRequest):
             refuse_chat(ask)
             return Payload(encode_forward_backward(ask), CONTENT_TYPE)
-        return json_payload(ask.to_wire())
+        return Payload(ask.to_json())
 
     def accepted(self, reply: Reply) -> Accepted:
         """Read the answer of a submission."""
