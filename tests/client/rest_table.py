@@ -10,9 +10,9 @@ from typing import Any
 
 from tests.client.protocol_stub import Stub
 from tests.client.stub_rest import PROJECT, RUN, SESSION
-from tinker_nb.client.admin import AdminClient
-from tinker_nb.client.rest import RestClient
-from tinker_nb.client.rest_base import RestOperations
+from tinker_nb.client.rest.admin import AdminClient
+from tinker_nb.client.rest.base import RestOperations
+from tinker_nb.client.rest.client import RestClient
 from tinker_nb.wire.sessions import AccessibleSearchOwner, SessionSearchRequest
 
 #: A JWT without a signature: {"sub": "urn:user:1", "org_id": "org-1", "email": "me@example"}

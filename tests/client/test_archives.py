@@ -13,9 +13,9 @@ import pytest
 from tests.client.protocol_stub import Stub, protocol_stub
 from tests.client.stub_files import FileFault, file_router
 from tests.client.stub_rest import REST, RUN, add_checkpoint, seed
-from tinker_nb.client.archives import unpack
-from tinker_nb.client.downloads import DownloadProgress
-from tinker_nb.client.rest import RestClient
+from tinker_nb.client.downloads.archives import unpack
+from tinker_nb.client.downloads.downloading import DownloadProgress
+from tinker_nb.client.rest.client import RestClient
 from tinker_nb.client.retry import RetryPolicy
 from tinker_nb.errors import APIResponseValidationError, InvalidInputError
 
@@ -167,7 +167,7 @@ def test_an_archive_that_grows_too_much_is_refused(tmp_path: Path) -> None:
 def test_an_archive_of_too_many_files_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tinker_nb.client.archives.MOST_FILES", 2)
+    monkeypatch.setattr("tinker_nb.client.downloads.archives.MOST_FILES", 2)
     archive = tmp_path / "many"
     archive.write_bytes(archive_of(("a", b""), ("b", b""), ("c", b"")))
     with pytest.raises(APIResponseValidationError, match="more than a checkpoint can"):

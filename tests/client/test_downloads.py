@@ -12,11 +12,11 @@ import pytest
 from tests.client.protocol_stub import Stub, protocol_stub
 from tests.client.stub_files import FileFault, edition, file_router
 from tests.client.stub_rest import REST, RUN, seed
-from tinker_nb.client.downloads import DownloadProgress
-from tinker_nb.client.file_names import safe_parts
-from tinker_nb.client.parts import Body, edition_of, read_opening
-from tinker_nb.client.plain_get import Opening
-from tinker_nb.client.rest import RestClient
+from tinker_nb.client.downloads.downloading import DownloadProgress
+from tinker_nb.client.downloads.file_names import safe_parts
+from tinker_nb.client.downloads.parts import Body, edition_of, read_opening
+from tinker_nb.client.downloads.plain_get import Opening
+from tinker_nb.client.rest.client import RestClient
 from tinker_nb.client.retry import RetryPolicy
 from tinker_nb.errors import (
     APIConnectionError,

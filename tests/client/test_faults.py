@@ -220,5 +220,6 @@ def test_the_key_is_in_no_text(caplog: pytest.LogCaptureFixture) -> None:
             service.create_lora_training_client("m")
         service.close()
         assert server.seen[0].headers["x-api-key"] == key
-    texts = [repr(service), repr(service.server.transport.endpoint), repr(caught.value), caplog.text]
+    endpoint = service.server.transport.endpoint
+    texts = [repr(service), repr(endpoint), repr(caught.value), caplog.text]
     assert not any("4711" in text for text in texts)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tinker_nb.client import gathering
-from tinker_nb.client.admin import AdminClient
 from tinker_nb.client.futures import TinkerFuture
-from tinker_nb.client.rest import RestClient
+from tinker_nb.client.rest.admin import AdminClient
+from tinker_nb.client.rest.client import RestClient
 from tinker_nb.client.sampling import SamplingClient
 from tinker_nb.client.service import ServiceClient
 from tinker_nb.client.training import TrainingClient
@@ -61,7 +61,9 @@ def operations(owner: type) -> set[str]:
     return {name.removesuffix("_async") for name in names if (owner, name) not in CLIENTS_RESULT}
 
 
-PAIRS = [(owner, name) for owner in CLASSES for name in sorted(operations(owner))]
+PAIRS: list[tuple[Any, str]] = [
+    (owner, name) for owner in CLASSES for name in sorted(operations(owner))
+]
 PAIRS += [(gathering, "gather"), (gathering, "as_completed")]
 NAMES = [f"{getattr(owner, '__name__', owner)}.{name}" for owner, name in PAIRS]
 

@@ -14,9 +14,9 @@ from tests.client.protocol_stub import Meeting, Stub, protocol_stub
 from tests.client.rest_table import OPERATIONS, Operation, title
 from tests.client.stub_files import file_router
 from tests.client.stub_rest import REST, RUN, seed
-from tinker_nb.client.admin import AdminClient
 from tinker_nb.client.loops import loop_thread
-from tinker_nb.client.rest import RestClient
+from tinker_nb.client.rest.admin import AdminClient
+from tinker_nb.client.rest.client import RestClient
 from tinker_nb.client.server import Server
 from tinker_nb.errors import (
     APIStatusError,

@@ -14,8 +14,8 @@ import tinker
 from tests.client.protocol_stub import Seen, Stub, protocol_stub
 from tests.client.rest_table import OPERATIONS, SEARCH, Operation, title
 from tests.client.stub_rest import REST, RUN, add_checkpoint, seed
-from tinker_nb.client.admin import AdminClient
-from tinker_nb.client.rest import RestClient
+from tinker_nb.client.rest.admin import AdminClient
+from tinker_nb.client.rest.client import RestClient
 
 KEY = "tml-test"
 TOKEN = "x-tinker-weights-access-token"

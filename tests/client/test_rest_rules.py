@@ -13,10 +13,10 @@ import pytest
 from tests.client.protocol_stub import Stub, protocol_stub
 from tests.client.rest_table import JWT
 from tests.client.stub_rest import PROJECT, REST, RUN, SESSION, add_checkpoint, seed
-from tinker_nb.client.admin import AdminClient, redirect_target
 from tinker_nb.client.exchange import Reply
-from tinker_nb.client.rest import RestClient, identity_in
-from tinker_nb.client.rest_files import read_archive_url
+from tinker_nb.client.rest.admin import AdminClient, redirect_target
+from tinker_nb.client.rest.client import RestClient, identity_in
+from tinker_nb.client.rest.files import read_archive_url
 from tinker_nb.client.retry import RetryPolicy
 from tinker_nb.errors import (
     APIResponseValidationError,

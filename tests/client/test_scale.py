@@ -18,6 +18,7 @@ from tests.client.scripted import Say, ScriptedServer, Seen, scripted_server
 from tinker_nb import (
     Datum,
     EmbeddedServer,
+    FutureSnapshot,
     FutureState,
     ModelInput,
     SamplingParams,
@@ -125,6 +126,19 @@ def drawing(sampler: Sampler) -> Iterator[tuple[ScriptedServer, ServiceClient]]:
             sampler.lock.notify_all()
 
 
+async def accepted(future: TinkerFuture[Any]) -> None:
+    """Wait until the server took a request."""
+    event, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def news(_: FutureSnapshot) -> None:
+        loop.call_soon_threadsafe(event.set)
+
+    future.subscribe(news)
+    while future.request_id is None:
+        await event.wait()
+        event.clear()
+
+
 def token(response: Any) -> int:
     return int(response.sequences[0].tokens[0])
 
@@ -149,7 +163,7 @@ def test_many_futures_need_one_poll_where_the_server_offers_it() -> None:
 
 def test_a_batch_poll_that_is_refused_fails_all_who_wait() -> None:
     sampler = Sampler({"sample_use_retrieve_futures": True})
-    sampler.retrieve_futures = lambda _: Say(422, {"detail": "no"})  # type: ignore[method-assign]
+    sampler.retrieve_futures = lambda _: Say(422, {"detail": "no"})  # type: ignore[assignment,method-assign]
     with drawing(sampler) as (_, service):
         client = service.create_sampling_client(base_model="m")
         futures = [client.sample(PROMPT, 1, PARAMS) for _ in range(3)]
@@ -243,8 +257,7 @@ async def test_cancel_says_whether_the_server_was_told(
         client = await service.create_sampling_client_async(base_model="m")
         future = client.sample(PROMPT, 1, PARAMS)
         await asyncio.to_thread(sampler.wait_for_taken, 1)
-        while future.request_id is None:
-            await asyncio.sleep(0)
+        await accepted(future)
         assert await future.cancel_async() is expected
         assert told.is_set() is cancels
         with pytest.raises(FutureCancelledError):

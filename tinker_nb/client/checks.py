@@ -20,7 +20,7 @@ from tinker_nb.wire.losses import (
 from tinker_nb.wire.params import LoraConfig
 from tinker_nb.wire.tensors import TensorData
 
-SHORTEST_TTL, LONGEST_TTL = 3600, 10 * 365 * 24 * 3600
+SHORTEST_TTL, LONGEST_TTL = 3600, 315_576_000  # an hour; ten years, leap days and all
 
 
 def check_examples(
@@ -56,10 +56,14 @@ def check_loss(loss_fn: str, config: LossConfig | None, dialect: Dialect | None 
 
 
 def check_ttl(ttl_seconds: int | None) -> int | None:
-    """Return how long something is kept; raises `InvalidInputError` when that is not allowed."""
-    if ttl_seconds is not None and not SHORTEST_TTL <= ttl_seconds <= LONGEST_TTL:
+    """Return how long something is kept, None for ever; raises `InvalidInputError`."""
+    if ttl_seconds is None:
+        return None
+    is_count = isinstance(ttl_seconds, int) and not isinstance(ttl_seconds, bool)
+    if not is_count or not SHORTEST_TTL <= ttl_seconds <= LONGEST_TTL:
         raise InvalidInputError(
-            f"ttl_seconds is between one hour ({SHORTEST_TTL}) and ten years, not {ttl_seconds}."
+            "ttl_seconds must be an integer from 3600 (an hour) to ten years, or None, "
+            f"not {ttl_seconds!r}."
         )
     return ttl_seconds
 

@@ -31,7 +31,7 @@ from tinker_nb.wire.requests import GetInfoRequest
 from tinker_nb.wire.responses import GetInfoResponse, GetServerCapabilitiesResponse
 
 if TYPE_CHECKING:
-    from tinker_nb.client.rest import RestClient
+    from tinker_nb.client.rest.client import RestClient
     from tinker_nb.data.chat import ChatTokenizer
 
 logger = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ class ServiceClient(MakesClients):
 
     def create_rest_client(self) -> RestClient:
         """Return the client of the server's records: runs, checkpoints, sessions."""
-        from tinker_nb.client.rest import RestClient
+        from tinker_nb.client.rest.client import RestClient
 
         return RestClient.on(self.server)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from tinker_nb.client.dialects.ignored import Ignored, first_ignored
 from tinker_nb.client.exchange import Accepted, Payload, Reply, Request, json_payload
 from tinker_nb.client.kinds import Ask, Kind, kind_of
 from tinker_nb.client.polling import Outcome, read_poll
-from tinker_nb.errors import InvalidInputError
+from tinker_nb.client.routes import ROUTES, Route
+from tinker_nb.errors import InvalidInputError, NotSupportedByServer
 from tinker_nb.wire.data import is_conversation
 from tinker_nb.wire.jsonform import output_from_json, sample_from_json
 from tinker_nb.wire.protobuf import (
@@ -38,8 +40,14 @@ class Dialect:
         Whether there are sessions, heartbeats and sampling sessions.
     takes_chat
         Whether training data are conversations instead of tokens.
+    is_one_server
+        Whether it is one particular server, so that all it does not lack is known to be there.
     missing
         What it lacks, by the client's method, with the reason.
+    notes
+        What to know of operations it has.
+    ignored
+        Which arguments it would leave unread; they are refused.
     """
 
     key: ClassVar[str] = "official"
@@ -47,25 +55,56 @@ class Dialect:
     deduplicates: ClassVar[bool] = True
     has_sessions: ClassVar[bool] = True
     takes_chat: ClassVar[bool] = False
+    is_one_server: ClassVar[bool] = False
     missing: ClassVar[Mapping[str, str]] = {}
-    #: Where an operation that is answered at once lives, when not on its usual path.
-    paths: ClassVar[Mapping[str, str]] = {}
+    notes: ClassVar[Mapping[str, str]] = {}
+    ignored: ClassVar[Ignored] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.key}>"
+
+    # Where it listens
+
+    def routes(self, operation: str) -> tuple[Route, ...]:
+        """Return the endpoints of an operation, any one of which will do; none where it needs none."""
+        return ROUTES.get(operation, ())
+
+    def at(self, operation: str, path: str) -> str:
+        """Return where this server has an operation that is answered at once.
+
+        Parameters
+        ----------
+        operation
+            The client's method.
+        path
+            Where the official protocol has it, ids filled in.
+        """
+        return path
 
     # Submitting
 
     def request(self, ask: Ask) -> Request:
         """Return what to send for a call; raises when this server cannot be asked that."""
+        self.refuse_ignored(ask)
         return Request("POST", kind_of(ask).path, self.payload(ask))
+
+    def refuse_ignored(self, ask: Ask) -> None:
+        """Raise `NotSupportedByServer` on an argument that the server would leave unread."""
+        field = first_ignored(ask, self.ignored.get(type(ask), ()))
+        if field is not None:
+            what = f"{kind_of(ask).operation} with {field}"
+            raise NotSupportedByServer(what, self.name, reason="it would ignore it without a word")
 
     def payload(self, ask: Ask) -> Payload:
         """Return the body of a call."""
         if isinstance(ask, ForwardBackwardRequest):
             refuse_chat(ask)
             return Payload(encode_forward_backward(ask), CONTENT_TYPE)
-        return Payload(ask.to_json())
+        return json_payload(ask.to_wire())
+
+    def understood(self, reply: Reply) -> Reply:
+        """Return an answer with the status it means, where that is not the one it has."""
+        return reply
 
     def accepted(self, reply: Reply) -> Accepted:
         """Read the answer of a submission."""

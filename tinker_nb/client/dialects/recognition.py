@@ -8,6 +8,7 @@ from typing import Any
 from tinker_nb.client.dialects.earlier import EarlierJson, SkyRL
 from tinker_nb.client.dialects.official import Dialect
 from tinker_nb.client.dialects.tinkerbell import Tinkerbell
+from tinker_nb.client.routes import Route, route
 from tinker_nb.errors import ConfigurationError
 
 DIALECTS: Mapping[str, type[Dialect]] = {
@@ -39,3 +40,20 @@ def recognise(root: Mapping[str, Any] | None, has_client_config: bool) -> Dialec
     if name == "Tinker API Mock":
         return SkyRL()
     return Dialect() if has_client_config else EarlierJson()
+
+
+def listed_endpoints(root: Mapping[str, Any] | None) -> frozenset[Route] | None:
+    """Return all endpoints a server has, from what ``GET /`` answered; None where it does not say.
+
+    Only the embedded server lists all it has. Others have lists too, of what is worth a mention.
+    """
+    found = (root or {}).get("endpoints")
+    if (root or {}).get("name") != "tinker_nb" or not isinstance(found, dict):
+        return None
+    return frozenset(
+        route(method, path)
+        for path, methods in found.items()
+        if isinstance(methods, list)
+        for method in methods
+        if isinstance(method, str)
+    )

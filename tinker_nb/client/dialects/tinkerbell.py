@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from tinker_nb.client.dialects.earlier import refuse_other_optimizers
+from tinker_nb.client.dialects.ignored import LAYERS, NEWER_EXTRAS, Ignored
 from tinker_nb.client.dialects.official import Dialect
-from tinker_nb.client.exchange import Accepted, Payload, Reply, Request, detail_of, json_payload
+from tinker_nb.client.exchange import (
+    JSON,
+    Accepted,
+    Payload,
+    Reply,
+    Request,
+    detail_of,
+    json_payload,
+)
 from tinker_nb.client.kinds import Ask, Kind, kind_of
 from tinker_nb.client.polling import Finished, NotYet, Outcome, Over, read_poll
+from tinker_nb.client.routes import Route
 from tinker_nb.client.states import FutureState
 from tinker_nb.errors import NotSupportedByServer, RequestFailedError
 from tinker_nb.wire.data import EncodedTextChunk, is_conversation
@@ -18,7 +30,8 @@ from tinker_nb.wire.requests import CreateModelRequest, OptimStepRequest, Sample
 from tinker_nb.wire.results import ForwardBackwardOutput, SampledSequence, SampleResponse
 
 _NO_FILES = "it keeps no files"
-_NO_SESSIONS = "it has no sessions"
+_NO_RECORDS = "it keeps no records"
+_NO_NAMES = "it does not say which model is behind an id"
 _PATHS = {
     "CreateModel": "/api/v1/add_lora_async",
     "ForwardBackward": "/api/v1/forward_backward_async",
@@ -26,7 +39,13 @@ _PATHS = {
     "Sample": "/api/v1/asample",
     "UnloadModel": "/api/v1/remove_lora_async",
 }
+_AT_ONCE = {
+    "get_info": Route("POST", "/get_info"),
+    "get_server_capabilities": Route("GET", "/get_server_capabilities"),
+}
 _FAILED = "Job failed: "
+#: How a refusal names the status it would have elsewhere: ``400 Bad Request: it lacks a prompt``.
+_WORDING = re.compile(r"([45]\d\d) [A-Z][\w' -]*: (.*)", re.DOTALL)
 #: What stands before the name of a base model where others have a sampling session's id.
 BASE = "base:"
 
@@ -39,11 +58,15 @@ class Tinkerbell(Dialect):
     deduplicates = False
     has_sessions = False
     takes_chat = True
+    is_one_server = True
     missing: ClassVar[Mapping[str, str]] = {
         "forward": "its forward adds gradients up, as forward_backward does",
-        "forward_backward_custom": "it gives no log-probabilities of the training data",
+        "forward_backward_custom": "it gives no log-probabilities of the data",
         "compute_logprobs": "it scores no prompts",
         "create_custom_loss": "its losses travel as pickles, which this client never sends",
+        "get_base_model": _NO_NAMES,
+        "get_tokenizer": _NO_NAMES,
+        "get_tokenizer_files": "only the embedded server gives them",
         **dict.fromkeys(
             (
                 "save_state",
@@ -53,7 +76,6 @@ class Tinkerbell(Dialect):
                 "save_weights_external",
                 "create_training_client_from_state",
                 "create_training_client_from_state_with_optimizer",
-                "create_sampling_client from a checkpoint",
                 "copy_weights",
                 "list_checkpoints",
                 "list_user_checkpoints",
@@ -61,6 +83,7 @@ class Tinkerbell(Dialect):
                 "get_external_weights_urls",
                 "get_checkpoint_archive_url",
                 "get_checkpoint_archive_url_from_tinker_path",
+                "download_checkpoint",
                 "delete_checkpoint",
                 "delete_checkpoint_from_tinker_path",
                 "publish_checkpoint_from_tinker_path",
@@ -80,44 +103,87 @@ class Tinkerbell(Dialect):
                 "assign_session_project",
                 "export_session_trace",
                 "search_sessions",
-                "cancel_future",
                 "get_audit_log",
                 "get_billing_usage",
                 "get_current_checkpoint_storage_usage",
-                "get_tokenizer_files",
             ),
-            _NO_SESSIONS,
+            _NO_RECORDS,
+        ),
+        "cancel_future": "it works on though nobody waits",
+    }
+    notes: ClassVar[Mapping[str, str]] = {
+        "create_lora_training_client": "rank only",
+        "create_sampling_client": "of a base model only",
+        "forward_backward": "its figures are means over conversations",
+        "optim_step": "AdamW without grad_clip_norm",
+        "sample": "one answer, most often as text without tokens",
+        "save_weights_and_get_sampling_client": "it follows the weights in training",
+    }
+    ignored: ClassVar[Ignored] = {
+        CreateModelRequest: ("lora_config.seed", *LAYERS),
+        OptimStepRequest: ("adam_params.grad_clip_norm",),
+        SampleRequest: (
+            "num_samples",
+            "prompt_logprobs",
+            "topk_prompt_logprobs",
+            *NEWER_EXTRAS,
+            "sampling_params.seed",
+            "sampling_params.stop",
         ),
     }
-    paths: ClassVar[Mapping[str, str]] = {
-        "get_info": "/get_info",
-        "get_server_capabilities": "/get_server_capabilities",
-    }
+
+    # Where it listens
+
+    def routes(self, operation: str) -> tuple[Route, ...]:
+        """Return the endpoints of an operation, any one of which will do."""
+        if operation in _AT_ONCE:
+            return (_AT_ONCE[operation],)
+        paths = {_OPERATIONS[name]: path for name, path in _PATHS.items()}
+        return (Route("POST", paths[operation]),) if operation in paths else ()
+
+    def at(self, operation: str, path: str) -> str:
+        """Return where this server has an operation that is answered at once."""
+        return _AT_ONCE[operation].path if operation in _AT_ONCE else path
+
+    # Submitting
 
     def request(self, ask: Ask) -> Request:
         """Return what to send for a call; everything of it that would be ignored is refused."""
         kind = kind_of(ask)
         if kind.name not in _PATHS:
-            raise NotSupportedByServer(
-                kind.operation, self.name, reason=self.missing.get(kind.operation, "")
-            )
+            raise _refuse(kind.operation, self.missing.get(kind.operation, ""))
+        self.refuse_ignored(ask)
         return Request("POST", _PATHS[kind.name], self.payload(ask))
 
     def payload(self, ask: Ask) -> Payload:
         """Return the body of a call."""
+        refuse_other_optimizers(ask, self.name)
         if isinstance(ask, CreateModelRequest):
-            return json_payload(_add_lora(ask))
+            return json_payload({"base_model": ask.base_model, "rank": ask.lora_config.rank})
         if isinstance(ask, ForwardBackwardRequest):
             return json_payload(_forward_backward(ask))
         if isinstance(ask, OptimStepRequest):
-            if ask.adam_params is None:
-                raise NotSupportedByServer("optim_step", self.name, reason="it has AdamW only")
-            return json_payload(
-                {"model_id": ask.model_id, "adam_params": ask.adam_params.to_wire()}
-            )
+            return json_payload(_optim_step(ask))
         if isinstance(ask, SampleRequest):
             return json_payload(_sample(ask))
         return super().payload(ask)
+
+    def understood(self, reply: Reply) -> Reply:
+        """Return an answer with the status it means: every refusal but 404 comes as a 500."""
+        if reply.status != 500 or reply.content_type != JSON:
+            return reply
+        said, _ = detail_of(reply)
+        worded = _WORDING.fullmatch(said)
+        status, words = (int(worded[1]), worded[2]) if worded else (reply.status, said)
+        # It is the server's own word, and no passing trouble on the way to it.
+        headers = {**reply.headers, "x-should-retry": "false"}
+        return Reply(status, JSON, json_payload({"detail": words}).content, headers)
+
+    def accepted(self, reply: Reply) -> Accepted:
+        """Read the answer of a submission, whose model_id is that of the base for a new model."""
+        return replace(super().accepted(reply), model_id=None)
+
+    # Waiting
 
     def poll(self, kind: Kind, request_id: str, known_state: str, iteration: int) -> Request:
         """Return the request that asks for a result, at the root."""
@@ -129,14 +195,17 @@ class Tinkerbell(Dialect):
     def read_poll(self, reply: Reply, request_id: str) -> Outcome:
         """Say what the answer of a poll means: 202 is not yet, 500 with a reason is failed."""
         if reply.status == 202:
-            return NotYet(FutureState.RUNNING)
+            return NotYet()
         if reply.status == 200:
             return Finished(reply)
-        said, _ = detail_of(reply)
-        if reply.status == 500 and _FAILED in said:
-            message = said.partition(_FAILED)[2]
-            return Over(FutureState.FAILED, RequestFailedError(message, request_id=request_id))
-        return read_poll(reply, request_id)
+        meant = self.understood(reply)
+        said, _ = detail_of(meant)
+        if meant.status == 500 and said.startswith(_FAILED):
+            failed = RequestFailedError(said.removeprefix(_FAILED), request_id=request_id)
+            return Over(FutureState.FAILED, failed)
+        return read_poll(meant, request_id)
+
+    # Results
 
     def output(self, reply: Reply) -> ForwardBackwardOutput:
         """Read a training result; its figures are means over the conversations."""
@@ -156,23 +225,22 @@ class Tinkerbell(Dialect):
         return replace(response, sequences=[replace(each, text=text) for each, text in pairs])
 
 
+_OPERATIONS = {
+    "CreateModel": "create_lora_training_client",
+    "ForwardBackward": "forward_backward",
+    "OptimStep": "optim_step",
+    "Sample": "sample",
+    "UnloadModel": "unload_model",
+}
+
+
 def _refuse(what: str, reason: str) -> NotSupportedByServer:
     return NotSupportedByServer(what, Tinkerbell.name, reason=reason)
 
 
-def _add_lora(ask: CreateModelRequest) -> dict[str, Any]:
-    lora = ask.lora_config
-    if not (lora.train_attn and lora.train_mlp and lora.train_unembed) or lora.seed is not None:
-        raise _refuse(
-            "create_lora_training_client with a seed or a choice of layers",
-            "it takes a rank only",
-        )
-    return {"base_model": ask.base_model, "rank": lora.rank}
-
-
 def _forward_backward(ask: ForwardBackwardRequest) -> dict[str, Any]:
-    if ask.forward_only:
-        raise _refuse("forward", Tinkerbell.missing["forward"])
+    if ask.loss_fn_config:
+        raise _refuse("forward_backward with loss_fn_config", "it would ignore it without a word")
     examples: Sequence[Any] = ask.data
     if not all(is_conversation(each) for each in examples):
         raise _refuse("training on tokens", "it takes conversations; give them as they are")
@@ -180,19 +248,25 @@ def _forward_backward(ask: ForwardBackwardRequest) -> dict[str, Any]:
     return {"model_id": ask.model_id, "data": conversations, "loss_fn": ask.loss_fn}
 
 
+def _optim_step(ask: OptimStepRequest) -> dict[str, Any]:
+    params = ask.adam_params.to_wire() if ask.adam_params is not None else {}
+    params.pop("grad_clip_norm", None)
+    return {"model_id": ask.model_id, "adam_params": params}
+
+
 def _sample(ask: SampleRequest) -> dict[str, Any]:
-    if ask.num_samples > 1 or ask.prompt_logprobs or ask.topk_prompt_logprobs:
-        raise _refuse(
-            "sample with several samples or prompt log-probabilities", "it draws one answer"
-        )
     chunks = ask.prompt.chunks
     if len(chunks) != 1 or not isinstance(chunks[0], EncodedTextChunk):
         raise _refuse("sample of a prompt in several chunks", "it takes one run of tokens")
-    address = ask.sampling_session_id or ""
-    whom = (
-        {"base_model": address.removeprefix(BASE)}
-        if address.startswith(BASE)
-        else {"model_id": address}
-    )
     prompt = {"chunks": [{"type": "encoded_text", "tokens": list(chunks[0].tokens)}]}
-    return {**whom, "prompt": prompt, "sampling_params": ask.sampling_params.to_wire()}
+    params = ask.sampling_params.to_wire()
+    if params["top_k"] == -1:
+        params["top_k"] = 0  # that is "off" for what samples there
+    return {**_whom(ask), "prompt": prompt, "sampling_params": params}
+
+
+def _whom(ask: SampleRequest) -> dict[str, str]:
+    address = ask.sampling_session_id or ""
+    if address.startswith(BASE):
+        return {"base_model": address.removeprefix(BASE)}
+    return {"model_id": address}

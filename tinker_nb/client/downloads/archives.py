@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from tinker_nb.client.file_names import safe_parts, unsafe
+from tinker_nb.client.downloads.file_names import safe_parts, unsafe
 from tinker_nb.errors import APIResponseValidationError, ConfigurationError, InvalidInputError
 
 MOST_FILES = 100_000

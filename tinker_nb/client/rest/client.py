@@ -6,12 +6,12 @@ import base64
 import json
 from typing import Any
 
-from tinker_nb.client.admin import AdminOperations
 from tinker_nb.client.operations import future_of
-from tinker_nb.client.rest_checkpoints import CheckpointOperations
-from tinker_nb.client.rest_files import FileOperations
-from tinker_nb.client.rest_runs import RunOperations
-from tinker_nb.client.rest_sessions import SessionOperations
+from tinker_nb.client.rest.admin import AdminOperations
+from tinker_nb.client.rest.checkpoints import CheckpointOperations
+from tinker_nb.client.rest.files import FileOperations
+from tinker_nb.client.rest.runs import RunOperations
+from tinker_nb.client.rest.sessions import SessionOperations
 from tinker_nb.errors import ConfigurationError
 from tinker_nb.wire.rest import WhoamiResponse
 

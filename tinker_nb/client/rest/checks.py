@@ -12,8 +12,6 @@ from tinker_nb.wire.base import WireModel
 from tinker_nb.wire.rest import AccessScope
 
 M = TypeVar("M", bound=WireModel)
-SHORTEST_TTL = 3600
-LONGEST_TTL = 315_576_000  # ten years, leap days and all
 
 
 def check_page(limit: int, offset: int) -> None:
@@ -33,17 +31,6 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Refuse a value that is none of the choices."""
     if value not in choices:
         raise InvalidInputError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
-
-
-def check_ttl(ttl_seconds: int | None) -> None:
-    """Refuse a time to live that servers refuse; None is for ever."""
-    if ttl_seconds is None:
-        return
-    if _no_integer(ttl_seconds) or not SHORTEST_TTL <= ttl_seconds <= LONGEST_TTL:
-        raise InvalidInputError(
-            f"ttl_seconds must be an integer from 3600 (an hour) to ten years, or None, "
-            f"not {ttl_seconds!r}."
-        )
 
 
 def check_project(project_id: str) -> None:

@@ -6,11 +6,11 @@ from datetime import date, datetime
 from typing import get_args
 from urllib.parse import urljoin
 
-from tinker_nb.client.checkpoint_paths import with_query
 from tinker_nb.client.exchange import Reply, Request
 from tinker_nb.client.operations import future_of
-from tinker_nb.client.rest_base import RestOperations, read
-from tinker_nb.client.rest_checks import check_choice, check_day, check_project, checked
+from tinker_nb.client.rest.base import RestOperations, read
+from tinker_nb.client.rest.checks import check_choice, check_day, check_project, checked
+from tinker_nb.client.rest.paths import with_query
 from tinker_nb.errors import APIResponseValidationError
 from tinker_nb.wire.usage import (
     AuditEventType,

@@ -7,17 +7,18 @@ from collections.abc import Mapping
 
 from pydantic import SecretStr
 
-from tinker_nb.client import tries
-from tinker_nb.client.checkpoint_paths import (
+from tinker_nb.client.checks import check_ttl
+from tinker_nb.client.exchange import Request, json_payload
+from tinker_nb.client.operations import future_of
+from tinker_nb.client.rest import tries
+from tinker_nb.client.rest.base import RestOperations, refuse_redirect
+from tinker_nb.client.rest.checks import check_page, check_project
+from tinker_nb.client.rest.paths import (
     checkpoint_of,
     checkpoint_route,
     run_route,
     with_query,
 )
-from tinker_nb.client.exchange import Request, json_payload
-from tinker_nb.client.operations import future_of
-from tinker_nb.client.rest_base import RestOperations, refuse_redirect
-from tinker_nb.client.rest_checks import check_page, check_project, check_ttl
 from tinker_nb.errors import InvalidInputError
 from tinker_nb.wire.paths import parse_checkpoint_path
 from tinker_nb.wire.rest import (

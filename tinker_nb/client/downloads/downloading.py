@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinker_nb.client.archives import check_free, unpack
-from tinker_nb.client.fetching import AskUrls, Fetch, SignedUrls
-from tinker_nb.client.file_names import place
-from tinker_nb.client.parts import Part
+from tinker_nb.client.downloads.archives import check_free, unpack
+from tinker_nb.client.downloads.fetching import AskUrls, Fetch, SignedUrls
+from tinker_nb.client.downloads.file_names import place
+from tinker_nb.client.downloads.parts import Part
 from tinker_nb.client.retry import RetryPolicy
 from tinker_nb.errors import APIResponseValidationError, ConfigurationError, TinkerError
 

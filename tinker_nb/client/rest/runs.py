@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tinker_nb.client.checkpoint_paths import run_route, sampler_route, with_query
 from tinker_nb.client.exchange import Request
 from tinker_nb.client.operations import future_of
-from tinker_nb.client.rest_base import RestOperations
-from tinker_nb.client.rest_checks import check_page, check_project, check_scope
+from tinker_nb.client.rest.base import RestOperations
+from tinker_nb.client.rest.checks import check_page, check_project, check_scope
+from tinker_nb.client.rest.paths import run_route, sampler_route, with_query
 from tinker_nb.wire.paths import parse_checkpoint_path
 from tinker_nb.wire.responses import GetSamplerResponse, GetServerCapabilitiesResponse
 from tinker_nb.wire.rest import AccessScope, TrainingRun, TrainingRunsResponse

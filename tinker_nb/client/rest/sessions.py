@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from tinker_nb.client.checkpoint_paths import session_route, with_query
 from tinker_nb.client.exchange import Request, json_payload
 from tinker_nb.client.operations import future_of
-from tinker_nb.client.rest_base import RestOperations
-from tinker_nb.client.rest_checks import check_page, check_project, check_scope, checked
+from tinker_nb.client.rest.base import RestOperations
+from tinker_nb.client.rest.checks import check_page, check_project, check_scope, checked
+from tinker_nb.client.rest.paths import session_route, with_query
 from tinker_nb.errors import APIResponseValidationError, RequestFailedError
 from tinker_nb.wire.rest import AccessScope
 from tinker_nb.wire.sessions import (

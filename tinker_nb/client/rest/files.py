@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urljoin
 
-from tinker_nb.client import tries
-from tinker_nb.client.checkpoint_paths import (
+from tinker_nb.client.exchange import Reply, Request
+from tinker_nb.client.operations import future_of
+from tinker_nb.client.rest import tries
+from tinker_nb.client.rest.base import RestOperations, read
+from tinker_nb.client.rest.paths import (
     checkpoint_of,
     checkpoint_route,
     external_checkpoint,
 )
-from tinker_nb.client.exchange import Reply, Request
-from tinker_nb.client.operations import future_of
-from tinker_nb.client.rest_base import RestOperations, read
 from tinker_nb.client.retry import Failure
 from tinker_nb.errors import (
     APIResponseValidationError,
@@ -30,7 +30,7 @@ from tinker_nb.wire.paths import CheckpointPath, parse_checkpoint_path
 from tinker_nb.wire.rest import CheckpointArchiveUrlResponse, ExternalWeightsUrlsResponse
 
 if TYPE_CHECKING:
-    from tinker_nb.client.downloads import Progress
+    from tinker_nb.client.downloads.downloading import Progress
 
 _ARCHIVE_TRIES = 6
 _LONGEST_PAUSE = 300.0
@@ -152,7 +152,7 @@ class FileOperations(RestOperations):
         >>> files = await rest.download_checkpoint_async(path, "final")
         """
         # Loaded with the first download: httpx is a good part of what importing us would cost.
-        from tinker_nb.client.downloads import download_archive, download_files
+        from tinker_nb.client.downloads.downloading import download_archive, download_files
 
         checkpoint, target = parse_checkpoint_path(tinker_path), _full(folder)
         policy = (await self._server.transport.ready()).retry

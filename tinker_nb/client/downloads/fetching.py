@@ -8,9 +8,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import BinaryIO
 
+from tinker_nb.client.downloads.parts import Body, Part, read_opening
+from tinker_nb.client.downloads.plain_get import Missed, Opening, plain_get
 from tinker_nb.client.exchange import Reply, status_error
-from tinker_nb.client.parts import Body, Part, read_opening
-from tinker_nb.client.plain_get import Missed, Opening, plain_get
 from tinker_nb.client.retry import Failure, RetryPolicy, retry_delay
 from tinker_nb.errors import APIConnectionError, APIError, APIResponseValidationError
 

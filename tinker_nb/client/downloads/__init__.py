@@ -1,0 +1,1 @@
+"""Checkpoints onto this machine: fetching, resuming, checking, unpacking."""

@@ -1,0 +1,1 @@
+"""The client of a server's records: runs, checkpoints, sessions, usage."""
