@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pydantic import SecretStr
 
 from tinker_nb.client.endpoint import Endpoint, find_endpoint
-from tinker_nb.client.loops import loop_thread, wait_async
 from tinker_nb.client.service import ServiceClient
+from tinker_nb.client.shared import Shared
 from tinker_nb.data.chat import ChatTokenizer
-from tinker_nb.errors import ConfigurationError, NotFoundError
+from tinker_nb.errors import ConfigurationError, TinkerError
 from tinker_nb.launch import EmbeddedServer, start_server
 
 
@@ -40,8 +40,7 @@ class Connection:
         self.server: EmbeddedServer | None = None
         self.is_closed = False
         self._base_model = base_model
-        self._lock = threading.Lock()
-        self._tokenizer: concurrent.futures.Future[ChatTokenizer] | None = None
+        self._tokenizer = Shared(self._load_tokenizer)
 
     async def base_model(self) -> str:
         """Return the name of the model to train."""
@@ -55,28 +54,19 @@ class Connection:
 
     async def tokenizer(self) -> ChatTokenizer:
         """Return the base model's tokenizer."""
-        with self._lock:
-            failed = self._tokenizer is not None and (
-                self._tokenizer.done() and self._tokenizer.exception() is not None
-            )
-            if self._tokenizer is None or failed:
-                self._tokenizer = loop_thread().submit(self._load_tokenizer())
-        return await wait_async(self._tokenizer)
+        return await self._tokenizer.get()
 
     @property
     def tokenizer_now(self) -> ChatTokenizer | None:
         """The tokenizer, when it is there already."""
-        loaded = self._tokenizer
-        return loaded.result() if loaded and loaded.done() and not loaded.exception() else None
+        return self._tokenizer.value
+
+    async def takes_chat(self) -> bool:
+        """Say whether the server trains on conversations instead of tokens."""
+        return (await self.service.server.greeting()).dialect.takes_chat
 
     async def _load_tokenizer(self) -> ChatTokenizer:
-        try:
-            files = await self.service.get_tokenizer_files_async(await self.base_model())
-        except NotFoundError as error:
-            raise ConfigurationError(
-                "This server hands out no tokenizer.", advice="Give datums instead of chat."
-            ) from error
-        tokenizer = ChatTokenizer.from_files(files)
+        tokenizer = await self.service.tokenizer_of(await self.base_model(), None)
         # The first rendering loads what it needs; better here than in the first cell.
         tokenizer.prompt("hello")
         return tokenizer
@@ -85,8 +75,15 @@ class Connection:
         """Ask the server who it is, and return that in a line."""
         models = (await self.service.get_server_capabilities_async()).supported_models
         names = ", ".join(model.model_name or "?" for model in models) or "no models named"
-        await self.tokenizer()
-        return f"ready at {self.service.base_url} · models: {names}"
+        line = f"ready at {self.service.base_url} · models: {names}"
+        if await self.takes_chat():
+            return f"{line} · trains on conversations"
+        try:
+            await self.tokenizer()
+        except TinkerError as error:
+            # Everything but chat works without one.
+            return f"{line} · no tokenizer, so give datums instead of chat: {error.message}"
+        return line
 
     def close(self) -> None:
         """End the session and stop the server this connection started; may be repeated."""

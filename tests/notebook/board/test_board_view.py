@@ -35,6 +35,28 @@ def test_a_running_row_says_nothing_of_an_old_queue(at_state: Make) -> None:
     assert row.line == "the server works on it"
 
 
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (102.0, "the server works on it"),
+        (103.0, "usually 3 s to 9 s more"),
+        (106.0, "up to 6 s more"),
+        (112.5, "the server works on it"),
+    ],
+    ids=["none known", "both", "only the later", "over"],
+)
+def test_what_is_foreseen_from_earlier_calls(at_state: Make, now: float, expected: str) -> None:
+    known = None if now == 102.0 else (4.0, 10.0)
+    row = row_view(at_state(FutureState.RUNNING, expected=known), now)
+    assert row.line == expected
+
+
+def test_the_servers_own_estimate_goes_before_ours(at_state: Make) -> None:
+    note = QueueNote("waits", 1, 4.0)
+    row = row_view(at_state(FutureState.QUEUED, queue=note, expected=(4.0, 10.0)), 103.0)
+    assert row.line == "waits · 1 ahead · about 4 s"
+
+
 def test_silence_is_told_after_two_seconds(at_state: Make) -> None:
     running = at_state(FutureState.RUNNING)
     assert row_view(running, 106.0).silence == ""

@@ -175,7 +175,7 @@ def row_view(snapshot: FutureSnapshot, now: float, describe: Describe = describe
         silence=_silence(heard, snapshot.last_answer is not None, now),
         steps=_steps(snapshot, started),
         hint="" if snapshot.is_local and state is FutureState.RUNNING else _HINTS.get(state, ""),
-        queue=_queue_text(snapshot.queue) if state in _WAY[:2] else "",
+        queue=_waiting_text(snapshot, now) if state in _WAY else "",
         note=clean(snapshot.note or "") if not state.is_final else "",
         result=clean(describe(snapshot)) if state is FutureState.DONE else "",
         error=_error_view(snapshot.error, snapshot),
@@ -194,6 +194,25 @@ def _silence(heard: float | None, was_answered: bool, now: float) -> str:
         return ""
     age = about(now - heard)
     return f"last answer {age} ago" if was_answered else f"no answer yet for {age}"
+
+
+def _waiting_text(snapshot: FutureSnapshot, now: float) -> str:
+    """Word what the server said of its queue, and when the end is to be expected."""
+    queue = _queue_text(snapshot.queue) if snapshot.state in _WAY[:2] else ""
+    told = snapshot.queue is not None and snapshot.queue.eta_seconds is not None
+    return queue if told and queue else " · ".join(filter(None, (queue, _foreseen(snapshot, now))))
+
+
+def _foreseen(snapshot: FutureSnapshot, now: float) -> str:
+    """Word the range of times that calls of this kind took lately on this client."""
+    accepted = snapshot.times.get(FutureState.ACCEPTED)
+    if snapshot.expected is None or accepted is None:
+        return ""
+    low, high = (end - (now - accepted) for end in snapshot.expected)
+    if high < 1:
+        return ""  # over already, or too short to be worth a word
+    until = f"{about(high)} more"
+    return f"usually {about(low)} to {until}" if low >= 1 else f"up to {until}"
 
 
 def _queue_text(queue: QueueNote | None) -> str:

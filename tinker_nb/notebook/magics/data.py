@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from tinker_nb.client.calls import Examples as TrainingExamples
 from tinker_nb.client.calls import Source
 from tinker_nb.data.datums import TrainOn
 from tinker_nb.data.reading import Conversations, as_examples, read_file, read_text, to_datums
 from tinker_nb.errors import InvalidInputError, UnknownNameError
 from tinker_nb.notebook.connection import Connection
-from tinker_nb.wire.data import Datum
+from tinker_nb.wire.data import Datum, is_conversation
 
 Examples = Conversations | list[Datum]
 
@@ -53,7 +54,9 @@ def _value(shell: Any, text: str) -> Any:
         raise UnknownNameError(f"{text!r} names no data here: {error}.") from error
 
 
-def datums_of(examples: Examples, connection: Connection, train_on: TrainOn) -> Source[list[Datum]]:
+def datums_of(
+    examples: Examples, connection: Connection, train_on: TrainOn
+) -> Source[TrainingExamples]:
     """Return the source of the datums: at once where the tokenizer is there, else once it is.
 
     Examples that cannot be learnt from are refused at once where that is possible.
@@ -64,15 +67,27 @@ def datums_of(examples: Examples, connection: Connection, train_on: TrainOn) -> 
             to_datums(examples, tokenizer, train_on) if tokenizer else cast("list[Datum]", examples)
         )
 
-        async def at_once() -> list[Datum]:
+        async def at_once() -> TrainingExamples:
             return ready
 
         return at_once
 
-    async def later() -> list[Datum]:
+    async def later() -> TrainingExamples:
+        if await connection.takes_chat():
+            return cast("TrainingExamples", examples)
         return to_datums(examples, await connection.tokenizer(), train_on)
 
     return later
+
+
+def tokens_only(examples: TrainingExamples) -> list[Datum]:
+    """Return examples that are datums; a loop of our own counts their trained tokens."""
+    if is_conversation(examples[0]):
+        raise InvalidInputError(
+            "This server trains on conversations, whose tokens cannot be counted here.",
+            advice="Use %tinker_fb_async and %tinker_optim_async step by step.",
+        )
+    return cast("list[Datum]", examples)
 
 
 def _are_datums(examples: Examples) -> bool:

@@ -16,7 +16,7 @@ from tinker_nb.client.loops import running_loop
 from tinker_nb.client.states import FutureSnapshot
 from tinker_nb.errors import ConfigurationError, InvalidInputError, UnknownNameError
 from tinker_nb.notebook.handles import Handle
-from tinker_nb.notebook.magics.data import datums_of, find_examples
+from tinker_nb.notebook.magics.data import datums_of, find_examples, tokens_only
 from tinker_nb.notebook.magics.mistakes import plain_mistakes
 from tinker_nb.notebook.magics.training import adam_arguments, adam_params
 from tinker_nb.notebook.progress import ProgressBar
@@ -69,7 +69,7 @@ class RunningMagics(Magics):
 
             return await train_supervised(
                 training,
-                await source(),
+                tokens_only(await source()),
                 steps=arguments.steps,
                 batch_size=arguments.batch_size,
                 adam_params=params,
