@@ -1,4 +1,4 @@
-"""The README's example does what it says."""
+"""The examples of the README and the pages do what they say."""
 
 from __future__ import annotations
 
@@ -9,21 +9,38 @@ import sys
 from pathlib import Path
 from typing import Any
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+
+
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    # No warning either: a script leaves no connection open.
+    command = [sys.executable, "-W", "error", "-c", script]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=dict(os.environ), check=False
+    )
+
+
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def test_the_script_runs_and_its_loss_falls() -> None:
-    (script,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    # No warning either: a script leaves no connection open.
-    command = [sys.executable, "-W", "error", "-c", script]
-    ran = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env=dict(os.environ), check=False
-    )
+    (script,) = blocks(README)
+    ran = run(script)
     assert ran.returncode == 0, ran.stderr
     assert not ran.stderr
     losses = [float(line) for line in ran.stdout.split()]
     assert len(losses) == 10
     assert losses[-1] < losses[0] / 4
+
+
+def test_the_page_on_the_client_is_one_script_that_runs() -> None:
+    ran = run("\n".join(blocks(ROOT / "docs" / "client.md")))
+    assert ran.returncode == 0, ran.stderr
+    assert not ran.stderr
+    assert "It had already ended." in ran.stdout
+    assert "forward_backward_custom" in ran.stdout  # the table of capabilities
 
 
 def test_every_magic_is_named() -> None:

@@ -90,7 +90,7 @@ class Journey(Generic[T]):
         self._number = number
         self._first = first
         self._parts = [Part(call.kind, server, accepted=each) for each in accepted]
-        self._is_prepared = bool(self._parts)
+        self._is_prepared = self._has_begun = bool(self._parts)
         self._since = time.time()
 
     async def go(self) -> T:
@@ -98,7 +98,11 @@ class Journey(Generic[T]):
         greeting = await self.server.greeting()
         if not self._is_prepared:
             await self._prepare(greeting)
-        await self._submit(greeting)
+        if self.ticket is not None:
+            await self.ticket.submit.turn()
+        self._begin_sending()
+        with self.server.naming(self._call.name):
+            await self._submit(greeting)
         if self.ticket is not None and not self._first:
             self.ticket.hand_in()
         await all_of(
@@ -112,13 +116,19 @@ class Journey(Generic[T]):
 
     async def _prepare(self, greeting: Greeting) -> None:
         if self.ticket is not None:
-            await self.ticket.turn()
+            await self.ticket.prepare.turn()
+        self.server.refuse_missing(self._call.name)
         address = await self._address.resolve()
-        self.server.refuse_missing(self._call.name, greeting.dialect)
         asks = await self._call.asks(address, self._number, greeting)
         self._parts = [self._part(ask, greeting) for ask in asks]
         self._is_prepared = True
-        self._future._change(FutureState.SENDING)
+        if self.ticket is not None:
+            self.ticket.prepare.leave()
+
+    def _begin_sending(self) -> None:
+        self._has_begun = True
+        if self._future.snapshot.state is FutureState.CREATED:
+            self._future._change(FutureState.SENDING)
 
     def _part(self, ask: Ask | Ready, greeting: Greeting) -> Part:
         if isinstance(ask, Ready):
@@ -177,7 +187,7 @@ class Journey(Generic[T]):
 
     def withdrawal(self) -> Cancellation:
         """Say what giving it up now does."""
-        if not self._is_prepared:
+        if not self._has_begun:
             return Cancellation.REMOVED
         known = self.server.known
         can_stop = known is not None and known.can_cancel and self._call.kind.repeatable

@@ -1,7 +1,8 @@
-"""One submission order per model: each waits until the server took all earlier ones.
+"""One order per model: calls are prepared and submitted one after another, as they were made.
 
-The order holds across event loops and threads. It is made of tickets; a ticket's turn has come
-when the one before was handed in.
+The order holds across loops and threads. It is made of tickets with two gates each: a call may
+prepare its bytes while the one before is on its way, but is submitted only once the server took all
+earlier ones.
 """
 
 from __future__ import annotations
@@ -18,26 +19,26 @@ def _mark() -> concurrent.futures.Future[None]:
     return mark
 
 
-class Ticket:
-    """A place in the order."""
+class Gate:
+    """A place in a row: one goes after the other."""
 
     def __init__(self, before: concurrent.futures.Future[None]) -> None:
         self._before = before
         self.passed = _mark()
         self._lock = threading.Lock()
-        self._handed_in = False
+        self._is_left = False
 
     async def turn(self) -> None:
-        """Wait until all earlier tickets were handed in."""
+        """Wait until all who are earlier have left."""
         if not self._before.done():
             await wait_async(self._before)
 
-    def hand_in(self) -> None:
-        """Let the next one pass, as soon as all earlier ones are through; may be repeated."""
+    def leave(self) -> None:
+        """Let the next one go, as soon as all earlier ones have left; may be repeated."""
         with self._lock:
-            if self._handed_in:
+            if self._is_left:
                 return
-            self._handed_in = True
+            self._is_left = True
         # A call given up early must not let later ones overtake those still before it.
         self._before.add_done_callback(self._pass)
 
@@ -45,13 +46,27 @@ class Ticket:
         self.passed.set_result(None)
 
 
+class Ticket:
+    """A call's place in the order: first a turn to prepare, then one to be submitted."""
+
+    def __init__(self, prepare: Gate, submit: Gate) -> None:
+        self.prepare = prepare
+        self.submit = submit
+
+    def hand_in(self) -> None:
+        """Leave the order; may be repeated."""
+        self.prepare.leave()
+        self.submit.leave()
+
+
 class SubmissionOrder:
     """Hands out tickets in the order of the calls."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._last = _mark()
-        self._last.set_result(None)
+        self._prepared, self._submitted = _mark(), _mark()
+        self._prepared.set_result(None)
+        self._submitted.set_result(None)
         self._taken = 0
 
     @property
@@ -69,7 +84,7 @@ class SubmissionOrder:
             return [self._take() for _ in range(count)]
 
     def _take(self) -> Ticket:
-        ticket = Ticket(self._last)
+        ticket = Ticket(Gate(self._prepared), Gate(self._submitted))
         self._taken += 1
-        self._last = ticket.passed
+        self._prepared, self._submitted = ticket.prepare.passed, ticket.submit.passed
         return ticket
