@@ -1,4 +1,4 @@
-"""``python -m benchmarks.stub_server``: the protocol without any model, answering as fast as it can.
+"""``python -m benchmarks.stub_server``: the protocol without a model, answering as fast as it can.
 
 It prints one line of JSON with its port and ends when its standard input does, so it never
 outlives the process that started it. ``GET /stub`` tells its own CPU time and how many requests it
@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import math
 import re
 import resource
 import sys
@@ -42,6 +43,8 @@ class Delays:
     spread
         How far apart the ends of samples lie: from ``sample - spread / 2`` to
         ``sample + spread / 2``, evenly and the same in each run.
+    tick
+        Where not 0, samples end only at multiples of so many seconds: all of them at once.
     training
         Seconds for each forward, forward_backward and optim_step.
     hold
@@ -50,6 +53,7 @@ class Delays:
 
     sample: float = 0.5
     spread: float = 0.0
+    tick: float = 0.0
     training: float = 0.0
     hold: float = 25.0
 
@@ -139,11 +143,17 @@ class Stub:
     def _sample(self, request: Incoming) -> bytes:
         found = _NUM_SAMPLES.search(request.body)
         count = int(found[1]) if found else 1
-        place = next(self._sampled) * _GOLDEN % 1.0 - 0.5
-        delay = self._delays.sample + place * self._delays.spread
-        name = self._new(lambda done_at: self._samples.whole(count, done_at), delay)
+        name = self._new(lambda done_at: self._samples.whole(count, done_at), self._next_delay())
         ids = b",".join(b'"%b-%d"' % (name, number) for number in range(count))
         return answer(200, b'{"request_id":"%b","sample_sequence_ids":[%b]}' % (name, ids))
+
+    def _next_delay(self) -> float:
+        delays, place = self._delays, next(self._sampled) * _GOLDEN % 1.0 - 0.5
+        delay = delays.sample + place * delays.spread
+        if not delays.tick:
+            return delay
+        now = time.monotonic()
+        return math.ceil((now + delay) / delays.tick) * delays.tick - now
 
     def _train(self, request: Incoming) -> bytes:
         result = trained(request.body)
@@ -222,6 +232,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--sample-delay", type=float, default=defaults.sample, metavar="SECONDS")
     parser.add_argument("--sample-spread", type=float, default=defaults.spread, metavar="SECONDS")
+    parser.add_argument("--sample-tick", type=float, default=defaults.tick, metavar="SECONDS")
     parser.add_argument("--training-delay", type=float, default=defaults.training)
     parser.add_argument("--hold", type=float, default=defaults.hold, metavar="SECONDS")
     parser.add_argument("--tokens", type=int, default=64, help="length of each drawn sequence")
@@ -232,7 +243,11 @@ def main() -> None:
     """Serve."""
     options = parse()
     delays = Delays(
-        options.sample_delay, options.sample_spread, options.training_delay, options.hold
+        options.sample_delay,
+        options.sample_spread,
+        options.sample_tick,
+        options.training_delay,
+        options.hold,
     )
     asyncio.run(serve(Stub(delays, options.tokens), options.port))
 

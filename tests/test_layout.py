@@ -42,7 +42,12 @@ ROOMS: dict[str, set[str]] = {
     "__main__": {"server", "launch", "errors"},
 }
 
-BRIDGES = {"tinker_nb.wire.tensors", "tinker_nb.wire.data"}  # take a user's tensors
+# They take a user's tensors, or a user's loss.
+BRIDGES = {
+    "tinker_nb.wire.tensors",
+    "tinker_nb.wire.data",
+    "tinker_nb.client.loss_handles",
+}
 HEAVY = {"torch", "transformers", "peft", "accelerate"}
 FRONT = {"IPython", "ipywidgets", "anywidget"}
 SERVING = {"fastapi", "starlette", "uvicorn", "sqlalchemy"}

@@ -7,21 +7,11 @@ from array import array
 from functools import lru_cache
 
 from benchmarks.client_parts.http1 import answer
+from benchmarks.client_parts.stamps import split_stamp
 from tinker_nb.wire.proto import tinker_public_pb2 as pb
 
 PROTOBUF = "application/x-protobuf"
 _STAMP = struct.Struct("<ii")
-_HALF = 31  # bits of the stamp in each token: tokens are positive int32
-
-
-def split_stamp(stamp: int) -> tuple[int, int]:
-    """Return a time in nanoseconds as two token ids."""
-    return stamp >> _HALF, stamp & (1 << _HALF) - 1
-
-
-def join_stamp(tokens: list[int]) -> int:
-    """Return the time that `split_stamp` hid in the first two tokens."""
-    return tokens[0] << _HALF | tokens[1]
 
 
 class SampleAnswers:

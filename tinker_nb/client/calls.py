@@ -157,7 +157,8 @@ def sampling_session(**body: Any) -> Call[SaveWeightsForSamplerResponse]:
             return [Ready(SaveWeightsForSamplerResponse(sampling_session_id=model_id))]
         return [SaveWeightsForSamplerRequest(model_id=model_id, seq_id=number(), **body)]
 
-    return Call(KINDS["SaveWeightsForSampler"], asks, lambda results: _as_it_is(results[0]))
+    name = "save_weights_and_get_sampling_client"
+    return Call(KINDS["SaveWeightsForSampler"], asks, lambda results: _as_it_is(results[0]), name)
 
 
 def sample(prompt: Source[ModelInput], **body: Any) -> Call[SampleResponse]:

@@ -32,12 +32,9 @@ def check_examples(
     """
     if not data:
         raise InvalidInputError("There is no data: give at least one datum.")
+    if dialect is not None:
+        _check_sort(data, dialect)
     if is_conversation(data[0]):
-        if dialect is not None and not dialect.takes_chat:
-            raise InvalidInputError(
-                "This server takes tokens, not conversations.",
-                advice="Make datums of them with conversations_to_datums().",
-            )
         return
     datums = cast("list[Datum]", data)
     if loss_fn in LOSSES:
@@ -45,6 +42,21 @@ def check_examples(
     else:
         check_loss(loss_fn, config, dialect)
         check_lengths(datums)
+
+
+def _check_sort(data: Examples, dialect: Dialect) -> None:
+    """Refuse conversations where a server takes tokens, and datums where it takes conversations."""
+    wrong = any(is_conversation(each) is not dialect.takes_chat for each in data)
+    if wrong and dialect.takes_chat:
+        raise InvalidInputError(
+            f"{dialect.name} takes conversations, not datums.",
+            advice="Give it the conversations as they are; it makes tokens of them itself.",
+        )
+    if wrong:
+        raise InvalidInputError(
+            "This server takes tokens, not conversations.",
+            advice="Make datums of them with conversations_to_datums().",
+        )
 
 
 def check_loss(loss_fn: str, config: LossConfig | None, dialect: Dialect | None = None) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from tinker_nb.client import calls
 from tinker_nb.client.checks import check_examples
-from tinker_nb.client.custom_call import FirstAndThen, custom_call
+from tinker_nb.client.custom_call import FirstAndThen, custom_call, handle_call
 from tinker_nb.client.custom_loss import CustomLoss
 from tinker_nb.client.dialects.official import Dialect
+from tinker_nb.client.loss_handles import LossHandle
 from tinker_nb.client.operations import Call, asynchronous, blocking
 from tinker_nb.errors import InvalidInputError
 from tinker_nb.wire.data import Datum
@@ -18,9 +19,14 @@ from tinker_nb.wire.params import AdamParams, DimuonParams
 from tinker_nb.wire.requests import OptimStepRequest
 from tinker_nb.wire.results import ForwardBackwardOutput, OptimStepResponse
 
+if TYPE_CHECKING:
+    from tinker_nb.client.service import ServiceClient
+
 
 class Learns:
     """What a training client can do to learn."""
+
+    _service: ServiceClient
 
     def _known_dialect(self) -> Dialect | None:
         """Return how the server is spoken to, when that is known already."""
@@ -113,7 +119,7 @@ class Learns:
     def _forward_backward_custom(
         self,
         data: Sequence[Datum],
-        loss_fn: CustomLoss,
+        loss_fn: CustomLoss | LossHandle,
         *,
         loss_type_input: Literal["logprobs"] | None = None,
         with_gradients: bool = False,
@@ -159,6 +165,12 @@ class Learns:
         """
         if loss_type_input not in (None, "logprobs"):
             raise InvalidInputError(f"loss_type_input is 'logprobs', not {loss_type_input!r}.")
+        if isinstance(loss_fn, LossHandle):
+            if with_gradients:
+                raise InvalidInputError("A LossHandle is differentiated by torch alone.")
+            # One call or two; both are started in the same way.
+            call = handle_call(list(data), loss_fn, self._service.session.session_id)
+            return cast("FirstAndThen[ForwardBackwardOutput, ForwardBackwardOutput]", call)
         return custom_call(list(data), loss_fn, with_gradients=with_gradients)
 
     forward_backward = blocking(_forward_backward)

@@ -224,6 +224,7 @@ class MakesClients:
     async def _sampling_session(
         self, model_path: str | None, base_model: calls.Source[str | None]
     ) -> CreateSamplingSessionResponse:
+        await self.server.require("create_sampling_client")  # before there is a session for it
         name = await base_model()
         if not (await self.server.greeting()).dialect.has_sessions:
             return self._base_alone(model_path, name)

@@ -73,9 +73,10 @@ class Part:
 
     def encode(self, greeting: Greeting) -> Part:
         """Make the bytes to send; raises when this server cannot be asked that."""
-        request = greeting.dialect.request(self._ask)
-        shared = not greeting.dialect.deduplicates
-        self._sending = Sending(request, self._server.transport, shared=shared)
+        dialect, transport = greeting.dialect, self._server.transport
+        with self._server.naming():
+            request = dialect.request(self._ask)
+        self._sending = Sending(request, transport, dialect, harmless=self.kind.repeatable)
         return self
 
     async def send(self, greeting: Greeting, on_retry: OnRetry) -> None:

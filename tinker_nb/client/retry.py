@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _TRANSIENT = frozenset({402, 408, 409, 425, 429})
+#: With these a server says that it has not begun.
+_NOT_TAKEN = frozenset({402, 408, 425, 429, 503})
 _BILLING_PAUSE = 5.0
 
 
@@ -89,8 +91,7 @@ def retry_delay(
         Whether sending it twice does no harm. If it does, a request whose answer got lost is not
         sent again, for nobody knows whether the server has it.
     """
-    may_be_there = failure.status is None and not failure.refused
-    if not is_transient(failure) or (may_be_there and not repeatable):
+    if not is_transient(failure) or (is_uncertain(failure) and not repeatable):
         return None
     wait = _asked_for(failure.headers)
     if wait is None:
@@ -106,6 +107,14 @@ def is_transient(failure: Failure) -> bool:
     if asked in ("true", "false"):
         return asked == "true"
     return failure.status in _TRANSIENT or failure.status >= 500
+
+
+def is_uncertain(failure: Failure) -> bool:
+    """Say whether the server may have taken the request all the same."""
+    if failure.status is None:
+        return not failure.refused
+    asked = (failure.headers or {}).get("x-should-retry")
+    return failure.status >= 500 and failure.status not in _NOT_TAKEN and asked is None
 
 
 def _asked_for(headers: Mapping[str, str] | None) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import SecretStr
@@ -175,6 +176,7 @@ class SamplingClient:
             include_prompt_logprobs=True,
             prompt_logprobs_last_n=prompt_logprobs_last_n,
         )
+        call = replace(call, operation="compute_logprobs")
         return calls.reading(call, lambda response: list(response.prompt_logprobs or ()))
 
     sample = blocking(_sample)
@@ -194,7 +196,7 @@ class SamplingClient:
         """
         sampler_id = await SamplingSession(self.created).resolve()
         request = Request("GET", f"/api/v1/samplers/{sampler_id}")
-        said = await self._service.server.ask("get_sampler", request, GetSamplerResponse)
+        said = await self._service.server.ask("get_base_model", request, GetSamplerResponse)
         return said.base_model
 
     get_base_model = blocking_of(get_base_model_async)
@@ -207,6 +209,7 @@ class SamplingClient:
         >>> text = sampler.get_tokenizer().decode(response.sequences[0].tokens)
         >>> tokenizer = await sampler.get_tokenizer_async()
         """
+        await self._service.server.require("get_tokenizer")
         return await self._service.tokenizer_of(await self.get_base_model_async(), None)
 
     get_tokenizer = blocking_of(get_tokenizer_async)
@@ -282,6 +285,7 @@ class SamplingClient:
         return self._start(calls.reading(call, read), loop)
 
     def _start(self, call: Call[T], loop: asyncio.AbstractEventLoop) -> TinkerFuture[T]:
+        self._service.server.refuse_missing(call.name)
         model_id = self.created.snapshot.model_id
         future: TinkerFuture[T] = TinkerFuture(call.kind.name, model_id=model_id)
         address, server = SamplingSession(self.created), self._service.server

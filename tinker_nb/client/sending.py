@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import threading
 
+from tinker_nb.client.dialects.official import Dialect
 from tinker_nb.client.exchange import Reply, Request
 from tinker_nb.client.loops import loop_thread, wait_async
 from tinker_nb.client.transport import OnRetry, Transport
@@ -22,22 +24,37 @@ class Sending:
         What to send.
     transport
         Where to.
-    shared
-        Whether the server would do a repeated submission twice.
+    dialect
+        How the server is spoken to.
+    harmless
+        Whether doing it twice changes nothing on the server. It is then sent again when nobody
+        knows whether it came.
     """
 
-    def __init__(self, request: Request, transport: Transport, *, shared: bool) -> None:
+    def __init__(
+        self, request: Request, transport: Transport, dialect: Dialect, *, harmless: bool = False
+    ) -> None:
         self._request = request.keyed()
         self._transport = transport
-        self._shared = shared
+        self._dialect = dialect
+        self._harmless = harmless
+        self._lock = threading.Lock()
         self._sent: concurrent.futures.Future[Reply] | None = None
 
     async def reply(self, on_retry: OnRetry) -> Reply:
         """Return the server's good answer; raises what `Transport.send` does."""
-        if not self._shared:
-            return await self._transport.send(self._request, on_retry)
-        if self._sent is None:
-            self._sent = loop_thread().submit(
-                self._transport.send(self._request, on_retry, repeatable=False)
-            )
+        if self._dialect.deduplicates:
+            return await self._send(on_retry)
+        # The lock is for carriers on two loops that meet here.
+        with self._lock:
+            if self._sent is None:
+                self._sent = loop_thread().submit(self._send(on_retry))
         return await wait_async(self._sent)
+
+    async def _send(self, on_retry: OnRetry) -> Reply:
+        return await self._transport.send(
+            self._request,
+            on_retry,
+            repeatable=self._dialect.deduplicates or self._harmless,
+            understood=self._dialect.understood,
+        )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -12,10 +13,11 @@ from pydantic import ValidationError
 from tinker_nb._version import __version__
 from tinker_nb.client.batches import Batches
 from tinker_nb.client.dialects.official import Dialect
-from tinker_nb.client.dialects.recognition import dialect_named, recognise
+from tinker_nb.client.dialects.recognition import dialect_named, listed_endpoints, recognise
 from tinker_nb.client.exchange import Reply, Request, json_payload
 from tinker_nb.client.history import History
 from tinker_nb.client.retry import DEFAULT_POLICY, RetryPolicy, is_transient
+from tinker_nb.client.routes import Route
 from tinker_nb.client.shared import Shared
 from tinker_nb.client.transport import Transport, verdict
 from tinker_nb.errors import (
@@ -28,6 +30,9 @@ from tinker_nb.wire.responses import ClientConfigResponse, ClientDynamicConfigRe
 
 M = TypeVar("M", bound=WireModel)
 _NO_SUCH_ENDPOINT = (404, 405, 501)
+#: What frameworks say of a path they do not know, whatever the path.
+_BARE = ("", "no explanation", "not found", "404 not found", "404 page not found")
+_UNLISTED = "it is not among the endpoints it lists"
 _ROOT_TRIES = 3
 
 
@@ -45,12 +50,24 @@ class Greeting:
         Whether it stops work that nobody waits for any more.
     poll_patience
         How patient to be while it works on a request.
+    endpoints
+        All it has, where it lists them.
     """
 
     dialect: Dialect
     config: ClientConfigResponse = field(default_factory=ClientConfigResponse)
     can_cancel: bool = False
     poll_patience: RetryPolicy = DEFAULT_POLICY
+    endpoints: frozenset[Route] | None = None
+
+    def why_not(self, operation: str) -> str | None:
+        """Say why it is known to lack an operation; None where it has it, or may have it."""
+        if operation in self.dialect.missing:
+            return self.dialect.missing[operation]
+        routes = self.dialect.routes(operation)
+        if self.endpoints is None or not routes or self.endpoints.intersection(routes):
+            return None
+        return _UNLISTED
 
 
 class Server:
@@ -116,23 +133,51 @@ class Server:
 
     async def tell(self, operation: str, request: Request) -> Reply:
         """Send a request and return its good answer unread; raises what `ask` does."""
-        dialect = (await self.greeting()).dialect
-        self.refuse_missing(operation, dialect)
-        if operation in dialect.paths:
-            request = request.at(dialect.paths[operation])
-        try:
-            return await self.transport.send(request)
-        except APIStatusError as error:
-            if is_no_such_endpoint(error):
-                raise NotSupportedByServer(operation, str(self)) from error
-            raise
+        dialect, request = await self.placed(operation, request)
+        with self.naming(operation):
+            return await self.transport.send(request, understood=dialect.understood)
 
-    def refuse_missing(self, operation: str, dialect: Dialect | None = None) -> None:
-        """Raise `NotSupportedByServer` when it is known that the server lacks an operation."""
-        greeting = self.known
-        dialect = dialect or (greeting.dialect if greeting else None)
-        if dialect is not None and operation in dialect.missing:
-            raise NotSupportedByServer(operation, str(self), reason=dialect.missing[operation])
+    async def placed(self, operation: str, request: Request) -> tuple[Dialect, Request]:
+        """Return how the server is spoken to, and a request to where it has an operation.
+
+        Raises
+        ------
+        NotSupportedByServer
+            It is known that the server lacks it.
+        """
+        await self.require(operation)
+        dialect = (await self.greeting()).dialect
+        with self.naming():
+            return dialect, request.at(dialect.at(operation, request.path))
+
+    async def require(self, operation: str) -> None:
+        """Raise `NotSupportedByServer` when the server lacks an operation, as far as it says."""
+        await self.greeting()
+        self.refuse_missing(operation)
+
+    def refuse_missing(self, operation: str) -> None:
+        """Raise `NotSupportedByServer` when the server is known by now to lack an operation."""
+        reason = self.known.why_not(operation) if self.known is not None else None
+        if reason is not None:
+            raise NotSupportedByServer(operation, str(self), reason=reason)
+
+    @contextlib.contextmanager
+    def naming(self, operation: str = "") -> Iterator[None]:
+        """Let what the server cannot do say which server it is, and which operation is not there.
+
+        Parameters
+        ----------
+        operation
+            The client's method; an answer that its endpoint is not there is an error of its own.
+        """
+        try:
+            yield
+        except NotSupportedByServer as error:
+            raise NotSupportedByServer(error.operation, str(self), reason=error.reason) from error
+        except APIStatusError as error:
+            if not operation or not is_no_such_endpoint(error):
+                raise
+            raise NotSupportedByServer(operation, str(self)) from error
 
     # How it presents itself
 
@@ -143,7 +188,8 @@ class Server:
         dialect = self._told or recognise(root, config is not None)
         can_cancel = dynamic.sample_cancel_enabled and "cancel_future" not in dialect.missing
         config = config or ClientConfigResponse()
-        return Greeting(dialect, config, can_cancel, await self._poll_patience(config))
+        patience = await self._poll_patience(config)
+        return Greeting(dialect, config, can_cancel, patience, listed_endpoints(root))
 
     async def _poll_patience(self, config: ClientConfigResponse) -> RetryPolicy:
         retry = (await self.transport.ready()).retry
@@ -198,5 +244,15 @@ def is_no_such_endpoint(error: APIStatusError) -> bool:
     """
     if error.status_code in (405, 501):
         return True
-    detail = error.body.get("detail") if isinstance(error.body, dict) else error.body
-    return error.status_code == 404 and detail in ("Not Found", "", None)
+    return error.status_code == 404 and _says_nothing(error.body)
+
+
+def _says_nothing(body: object) -> bool:
+    if isinstance(body, dict):
+        said = body.get("detail", body.get("error", body.get("message", body or "")))
+    else:
+        said = body
+    if not isinstance(said, str):
+        return said is None
+    words = said.strip().rstrip(".!").lower()
+    return words in _BARE or words.startswith(("<!doctype html", "<html"))

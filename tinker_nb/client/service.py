@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from tinker_nb.client.capabilities import Capabilities, capabilities_of
 from tinker_nb.client.collecting import collected
+from tinker_nb.client.custom_call import MakesLosses
 from tinker_nb.client.endpoint import CONSOLE, Endpoint, find_endpoint
 from tinker_nb.client.exchange import Request, json_payload
 from tinker_nb.client.futures import TinkerFuture
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 EndStatus = Literal["success", "errored", "interrupted"]
 
 
-class ServiceClient(MakesClients):
+class ServiceClient(MakesClients, MakesLosses):
     """A connection to one Tinker-compatible server.
 
     Nothing is sent before the first call. Its session lives, with heartbeats, on the library's own
@@ -101,6 +102,7 @@ class ServiceClient(MakesClients):
         display_name: str | None,
     ) -> None:
         self.server = server
+        self.losses = {}
         self.session = Session(
             server,
             user_metadata=user_metadata,

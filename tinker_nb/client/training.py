@@ -160,6 +160,7 @@ class TrainingClient(Learns, SavesWeights):
         >>> tokens = training.get_tokenizer().encode("Hello")
         >>> tokenizer = await training.get_tokenizer_async()
         """
+        await self._service.server.require("get_tokenizer")
         data = (await self.get_info_async()).model_data
         return await self._service.tokenizer_of(data.model_name, data.tokenizer_id)
 
@@ -230,6 +231,7 @@ class TrainingClient(Learns, SavesWeights):
         loop: asyncio.AbstractEventLoop,
     ) -> TinkerFuture[T]:
         """Start two calls that stand together in the order; the second's future is returned."""
+        self._service.server.refuse_missing(first.name)
         one, two = self._order.take_several(2)
         before = self._begin(first, one, loop)
         after = self._begin(then(before), two, loop)

@@ -13,11 +13,23 @@ from tinker_nb.client.endpoint import Endpoint
 from tinker_nb.client.exchange import NoAnswer, Reply, Request, status_error
 from tinker_nb.client.links import Links
 from tinker_nb.client.loops import wait_async
-from tinker_nb.client.retry import Failure, RetryPolicy, retry_delay, retry_note
+from tinker_nb.client.retry import (
+    Failure,
+    RetryPolicy,
+    is_uncertain,
+    retry_delay,
+    retry_note,
+)
 from tinker_nb.errors import APIError, ConfigurationError
 
 #: Called before each retry with the number of retries so far and what a card should say.
 OnRetry = Callable[[int, str], None]
+#: Makes of an answer what it means, for servers whose statuses mean something else than usual.
+Understood = Callable[[Reply], Reply]
+_NOBODY_KNOWS = (
+    "Nobody knows whether the server has carried it out, and it would do it twice if it were sent "
+    "again: look at what came of it before you submit it anew."
+)
 
 
 def verdict(tried: Reply | NoAnswer) -> tuple[Failure, APIError]:
@@ -61,7 +73,12 @@ class Transport:
         return await wait_async(self._endpoint)
 
     async def send(
-        self, request: Request, on_retry: OnRetry | None = None, *, repeatable: bool = True
+        self,
+        request: Request,
+        on_retry: OnRetry | None = None,
+        *,
+        repeatable: bool = True,
+        understood: Understood | None = None,
     ) -> Reply:
         """Send a request, again where that may help, and return its good answer.
 
@@ -75,6 +92,8 @@ class Transport:
             Hears of each retry.
         repeatable
             Whether sending it twice does no harm.
+        understood
+            Makes of each answer what it means.
 
         Raises
         ------
@@ -88,11 +107,15 @@ class Transport:
         started, attempt = time.monotonic(), 0
         while True:
             tried = await self.once(keyed)
+            if understood is not None and isinstance(tried, Reply):
+                tried = understood(tried)
             if isinstance(tried, Reply) and tried.status < 400:
                 return tried
             failure, error = verdict(tried)
             wait = self.retry_in(failure, attempt, started, policy, repeatable=repeatable)
             if wait is None:
+                if not repeatable and is_uncertain(failure):
+                    error.advice = _NOBODY_KNOWS
                 raise told_tries(error, attempt, time.monotonic() - started)
             attempt += 1
             if on_retry is not None:

@@ -87,7 +87,7 @@ class EarlierJson(Dialect):
         return replace(request, headers={**request.headers, "Accept": "application/json"})
 
     def output(self, reply: Reply) -> ForwardBackwardOutput:
-        """Read a result; where it has no loss among its metrics, that is the sum of its summands."""
+        """Read a result; where no metric is the loss, it is the sum of the summands."""
         output = super().output(reply)
         summands = [each.get("elementwise_loss") for each in output.loss_fn_outputs]
         known = [each for each in summands if each is not None]

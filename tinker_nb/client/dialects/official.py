@@ -66,7 +66,7 @@ class Dialect:
     # Where it listens
 
     def routes(self, operation: str) -> tuple[Route, ...]:
-        """Return the endpoints of an operation, any one of which will do; none where it needs none."""
+        """Return the endpoints of an operation, any one of which will do; it may need none."""
         return ROUTES.get(operation, ())
 
     def at(self, operation: str, path: str) -> str:

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 
 from tinker_nb.client.exchange import Reply, Request
 from tinker_nb.client.retry import Failure
-from tinker_nb.client.server import Server, is_no_such_endpoint
+from tinker_nb.client.server import Server
 from tinker_nb.client.transport import verdict
-from tinker_nb.errors import APIError, APIStatusError, NotSupportedByServer
 
 #: Seconds until the next try, or None to give up; from the failure and the number of retries.
 Patience = Callable[[Failure, int], float | None]
@@ -24,11 +23,13 @@ async def tell(
     server: Server, operation: str, request: Request, special: Mapping[int, Patience]
 ) -> Reply:
     """Send a request as `Server.tell` does, with another patience for some statuses."""
-    server.refuse_missing(operation, (await server.greeting()).dialect)
-    policy, keyed = (await server.transport.ready()).retry, request.keyed()
+    dialect, placed = await server.placed(operation, request)
+    policy, keyed = (await server.transport.ready()).retry, placed.keyed()
     started, attempt = time.monotonic(), 0
     while True:
         tried = await server.transport.once(keyed)
+        if isinstance(tried, Reply):
+            tried = dialect.understood(tried)
         if isinstance(tried, Reply) and tried.status < 400:
             return tried
         failure, error = verdict(tried)
@@ -38,15 +39,7 @@ async def tell(
         else:
             wait = server.transport.retry_in(failure, attempt, started, policy)
         if wait is None:
-            raise _named(error, operation, server)
+            with server.naming(operation):
+                raise error
         attempt += 1
         await asyncio.sleep(wait)
-
-
-def _named(error: APIError, operation: str, server: Server) -> APIError | NotSupportedByServer:
-    """Return what an error means: an endpoint that is not there, or itself."""
-    if not (isinstance(error, APIStatusError) and is_no_such_endpoint(error)):
-        return error
-    missing = NotSupportedByServer(operation, str(server))
-    missing.__cause__ = error
-    return missing

@@ -31,7 +31,7 @@ async def healthz() -> Response:
 
 @router.get("/")
 async def index(request: Request) -> Response:
-    """List the endpoints."""
+    """List all endpoints: our client knows from this what it need not try."""
     paths = request.app.openapi()["paths"]
     endpoints = {path: sorted(method.upper() for method in paths[path]) for path in sorted(paths)}
     body = {"name": "tinker_nb", "version": __version__, "endpoints": endpoints}

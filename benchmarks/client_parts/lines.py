@@ -1,0 +1,75 @@
+"""Figures of both packages as lines of a Markdown table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from benchmarks.client_parts.measure import Figures
+from benchmarks.client_parts.runs import OFFICIAL, OURS, Results
+from benchmarks.report import median
+
+HEAD = ("Measure", "tinker", "tinker_nb", "Compared", "Goal", "Met?")
+#: Takes the figure of interest out of one run's.
+Pick = Callable[[Figures], float]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a figure should be.
+
+    Parameters
+    ----------
+    text
+        The goal in words.
+    limit
+        The figure it must reach.
+    at_least
+        Whether more is better.
+    of_ratio
+        Whether it is about ours divided by theirs, or about ours alone.
+    """
+
+    text: str
+    limit: float
+    at_least: bool = False
+    of_ratio: bool = True
+
+    def verdict(self, ours: float, ratio: float) -> str:
+        """Say whether it is met, and else how far off it is."""
+        value = ratio if self.of_ratio else ours
+        if value >= self.limit if self.at_least else value <= self.limit:
+            return "pass"
+        missing = self.limit / value if self.at_least else value / self.limit
+        return f"**miss** by {100 * (missing - 1):.0f} %"
+
+
+def spread(values: Sequence[float], unit: str) -> str:
+    """Return "median [lowest..highest] unit"."""
+    middle, low, high = (_short(value) for value in (median(values), min(values), max(values)))
+    return f"{middle} [{low}..{high}] {unit}".rstrip()
+
+
+def _short(value: float) -> str:
+    """Return a figure with three digits that count, and never as a power of ten."""
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:.{digits}f}"
+
+
+def line(
+    measure: str, results: Results, pick: Pick, unit: str, goal: Goal | None = None
+) -> tuple[str, ...]:
+    """Return one line: both packages, ours as a multiple of theirs, and the goal."""
+    theirs, ours = ([pick(run) for run in results[name]] for name in (OFFICIAL, OURS))
+    base = median(theirs)
+    # Memory may also shrink, and then a multiple says nothing.
+    ratio = median(ours) / base if base > 0 else float("nan")
+    told = (goal.text, goal.verdict(median(ours), ratio)) if goal else ("", "")
+    compared = f"{_short(ratio)}x" if base > 0 else ""
+    return measure, spread(theirs, unit), spread(ours, unit), compared, *told
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    every = [head, ("---",) * len(head), *lines]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in every)
