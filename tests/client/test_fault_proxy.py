@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.client import fault_proxy as proxies
-from tests.client.fault_proxy import Asked, Fault, FaultProxy, always, at_random, fault_proxy, say
+from tests.client.fault_proxy import Fault, FaultProxy, at_random, fault_proxy, say
 from tinker_nb import (
     AdamParams,
     Datum,
@@ -27,23 +27,8 @@ from tinker_nb import (
     TrainingClient,
 )
 from tinker_nb.client.calls import at_hand
-from tinker_nb.client.dialects import official
 from tinker_nb.client.loops import loop_thread
 from tinker_nb.client.retry import RetryPolicy
-from tinker_nb.errors import (
-    APIConnectionError,
-    APIResponseValidationError,
-    APIStatusError,
-    APITimeoutError,
-    BadRequestError,
-    BillingError,
-    ConflictError,
-    FutureLostError,
-    GoneError,
-    InternalServerError,
-    RateLimitError,
-    TinkerError,
-)
 from tinker_nb.wire.params import LoraConfig
 
 WAIT = 60

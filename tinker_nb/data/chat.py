@@ -8,9 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from tinker_nb.data.messages import Conversation as Conversation
-from tinker_nb.data.messages import Message as Message
-from tinker_nb.data.messages import checked_conversation
+from tinker_nb.data.messages import (
+    Conversation as Conversation,
+    Message as Message,
+    checked_conversation,
+)
 from tinker_nb.data.parts import (
     config_template,
     read_config,

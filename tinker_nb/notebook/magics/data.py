@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from tinker_nb.client.calls import Examples as TrainingExamples
-from tinker_nb.client.calls import Source
+from tinker_nb.client.calls import Examples as TrainingExamples, Source
 from tinker_nb.data.datums import TrainOn
 from tinker_nb.data.reading import Conversations, as_examples, read_file, read_text, to_datums
 from tinker_nb.errors import InvalidInputError, UnknownNameError
