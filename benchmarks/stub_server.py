@@ -57,6 +57,14 @@ class Delays:
     training: float = 0.0
     hold: float = 25.0
 
+    def of_sample(self, number: int, now: float) -> float:
+        """Return the seconds that a sample accepted now takes."""
+        place = number * _GOLDEN % 1.0 - 0.5
+        delay = self.sample + place * self.spread
+        if not self.tick:
+            return delay
+        return math.ceil((now + delay) / self.tick) * self.tick - now
+
 
 @dataclass
 class Future:
@@ -143,17 +151,10 @@ class Stub:
     def _sample(self, request: Incoming) -> bytes:
         found = _NUM_SAMPLES.search(request.body)
         count = int(found[1]) if found else 1
-        name = self._new(lambda done_at: self._samples.whole(count, done_at), self._next_delay())
+        delay = self._delays.of_sample(next(self._sampled), time.monotonic())
+        name = self._new(lambda done_at: self._samples.whole(count, done_at), delay)
         ids = b",".join(b'"%b-%d"' % (name, number) for number in range(count))
         return answer(200, b'{"request_id":"%b","sample_sequence_ids":[%b]}' % (name, ids))
-
-    def _next_delay(self) -> float:
-        delays, place = self._delays, next(self._sampled) * _GOLDEN % 1.0 - 0.5
-        delay = delays.sample + place * delays.spread
-        if not delays.tick:
-            return delay
-        now = time.monotonic()
-        return math.ceil((now + delay) / delays.tick) * delays.tick - now
 
     def _train(self, request: Incoming) -> bytes:
         result = trained(request.body)

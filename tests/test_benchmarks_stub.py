@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import httpx
 import pytest
 
+from benchmarks.client_parts.http1 import Connection, Incoming
 from benchmarks.client_parts.lines import Goal, line, spread
 from benchmarks.client_parts.runs import OFFICIAL, OURS, output
 from benchmarks.client_parts.stamps import join_stamp, split_stamp
 from benchmarks.client_parts.stub import cpu_of_stub, running_stub
+from benchmarks.stub_server import Delays
 
 API = "/api/v1"
 # The lengths differ, so that a result of the wrong shape shows.
@@ -80,16 +82,14 @@ def test_each_sample_has_an_id(url: str) -> None:
     assert len(set(accepted["sample_sequence_ids"])) == 3
 
 
-def test_samples_end_together_on_a_tick() -> None:
-    with (
-        running_stub("--sample-delay", "0.1", "--sample-tick", "0.3") as url,
-        httpx.Client() as http,
-    ):
-        ids = [http.post(f"{url}{API}/asample", json={}).json()["request_id"] for _ in range(2)]
-        polls = [
-            http.post(f"{url}{API}/retrieve_future", json={"request_id": each}) for each in ids
-        ]
-    assert [poll.headers["content-type"] for poll in polls] == ["application/x-protobuf"] * 2
+def test_samples_end_apart_or_together() -> None:
+    apart, together = Delays(sample=1, spread=1), Delays(sample=1, spread=1, tick=0.5)
+    ends = sorted(10 + apart.of_sample(number, 10) for number in range(100))
+    assert ends[0] == pytest.approx(10.5)
+    assert ends[-1] < 11.5
+    assert max(after - before for before, after in pairwise(ends)) < 0.02
+    ticks = {round(10 + together.of_sample(number, 10), 9) for number in range(100)}
+    assert ticks == {10.5, 11.0, 11.5}
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1/retrieve_future"])
@@ -97,17 +97,15 @@ def test_what_it_does_not_know_is_not_found(url: str, path: str) -> None:
     assert httpx.post(f"{url}{path}", json={"request_id": "other"}).status_code == 404
 
 
-def test_a_request_may_come_in_pieces(url: str) -> None:
-    host, port = url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
-        for piece in (
-            b"POST /api/v1/get_",
-            b"info HTTP/1.1\r\nContent-Length: 4\r\n\r\n{",
-            b" }\n",
-        ):
-            connection.sendall(piece)
-            time.sleep(0.05)
-        assert b"200 OK" in connection.recv(4096)
+def test_a_request_may_come_in_pieces() -> None:
+    seen: list[Incoming] = []
+    connection = Connection(lambda _, request: seen.append(request))
+    whole = b"POST /path?query HTTP/1.1\r\nContent-Length: 4\r\n\r\n{ }\n"
+    for place in range(len(whole)):
+        assert not seen
+        connection.data_received(whole[place : place + 1])
+    connection.data_received(whole)
+    assert seen == [Incoming(b"POST", b"/path", b"{ }\n")] * 2
 
 
 def test_it_tells_its_own_time(url: str) -> None:

@@ -133,6 +133,17 @@ def first(fault: Fault, *names: str, times: int = 1) -> Plan:
     return lambda asked: fault if asked.name in names and asked.number < times else None
 
 
+def once(fault: Fault, name: str, kind: str = "", *, times: int = 1) -> Plan:
+    """Let a fault happen to the very first requests of a path, or polls for a kind of call."""
+    left = [fault] * times
+
+    def plan(asked: Asked) -> Fault | None:
+        is_meant = (asked.name, asked.kind) == (name, kind)
+        return left.pop() if is_meant and left else None
+
+    return plan
+
+
 def always(fault: Fault, name: str, kind: str = "") -> Plan:
     """Let a fault happen to every request of a path, or every poll for a kind of call."""
     return lambda asked: fault if (asked.name, asked.kind) == (name, kind) else None

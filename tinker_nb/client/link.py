@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
+import sys
 import time
+import traceback
 import urllib.request
 from functools import lru_cache
 from typing import cast
@@ -18,12 +21,13 @@ from typing import cast
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
+from pydantic import SecretStr
 
 from tinker_nb.client.endpoint import Endpoint
 from tinker_nb.client.exchange import NoAnswer, Reply, Request
 from tinker_nb.client.limits import Budget
 from tinker_nb.client.retry import Failure
-from tinker_nb.errors import APIConnectionError, APITimeoutError
+from tinker_nb.errors import APIConnectionError, APITimeoutError, ConfigurationError
 
 _CONNECT_TIMEOUT = 5.0
 _KEEP_ALIVE = 4.5  # servers close idle connections after five seconds and more
@@ -31,6 +35,7 @@ _KEEP_ALIVE = 4.5  # servers close idle connections after five seconds and more
 _SUBMISSIONS, _SUBMITTED_BYTES = 400, 50_000_000
 _POLLS = 2000
 _SLOW_SECONDS, _SLOW_SUBMISSIONS = 10.0, 10
+_TOKEN_IN_BODY = re.compile(rb'"weights_access_token":"([^"]+)"')
 
 
 class Link:
@@ -43,25 +48,29 @@ class Link:
             "submit": Budget(_SUBMISSIONS, _SUBMITTED_BYTES),
             "poll": Budget(_POLLS, _SUBMITTED_BYTES),
         }
-        key = endpoint.api_key.get_secret_value() if endpoint.api_key else None
+        # Opened only as a request is made, so that no variable and no attribute holds them.
+        self._sealed = _sealed(endpoint)
         self._headers = {
             "Host": httpx.URL(self._url).netloc.decode(),
             "User-Agent": "tinker_nb",
             "Accept": "application/json",
             # On one machine packing and unpacking only costs time.
             "Accept-Encoding": "identity" if endpoint.is_loopback else "gzip, deflate",
-            **endpoint.headers,
-            **({"X-API-Key": key} if key else {}),
         }
         self._transport = _transport(endpoint)
         self._target = lru_cache(maxsize=64)(lambda path: httpx.URL(self._url + path))
 
     async def send(self, request: Request) -> Reply | NoAnswer:
         """Send a request one time and return whatever comes of it."""
+        before = sys.exception()
         try:
             return await self._exchange(request)
         except (httpx.HTTPError, aiohttp.ClientError) as error:
             return NoAnswer(failure_of(error), _unreachable(error, self._url))
+        except BaseException as error:
+            # Frames below this one hold the key, and a notebook may show a traceback's variables.
+            _bare(error, before)
+            raise
 
     async def _exchange(self, request: Request) -> Reply:
         sent = self._request(request)
@@ -72,10 +81,22 @@ class Link:
             if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
                 budget.slow_down(time.monotonic() + _SLOW_SECONDS, _SLOW_SUBMISSIONS)
         kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if answer.status_code >= httpx.codes.BAD_REQUEST:
+            content = self._masked(content, request)  # errors quote it
         return Reply(answer.status_code, kind, content, answer.headers)
 
+    def _masked(self, content: bytes, request: Request) -> bytes:
+        """Return what a server says, without the secrets it may have repeated from a request."""
+        sealed = [each.get_secret_value().encode() for each in self._sealed.values()]
+        sealed += [each.encode() for name, each in request.headers.items() if "Token" in name]
+        sealed += _TOKEN_IN_BODY.findall(request.payload.content) if request.payload else []
+        for secret in filter(None, sealed):
+            content = content.replace(secret, b"(secret)")
+        return content
+
     def _request(self, request: Request) -> httpx.Request:
-        payload, headers = request.payload, {**self._headers, **request.headers}
+        sealed = {name: each.get_secret_value() for name, each in self._sealed.items()}
+        payload, headers = request.payload, {**self._headers, **sealed, **request.headers}
         if request.method != "GET":
             headers["Content-Type"] = payload.content_type if payload else "application/json"
         timeout = {
@@ -101,6 +122,37 @@ class Link:
         with contextlib.suppress(RuntimeError):  # the loop of an idle connection may be gone
             await self._transport.aclose()
             await asyncio.sleep(0)  # transports say goodbye in the loop's next round
+
+
+def _sealed(endpoint: Endpoint) -> dict[str, SecretStr]:
+    """Return the headers that nobody may read but the server."""
+    sealed = {name: _as_secret(value) for name, value in endpoint.headers.items()}
+    if endpoint.api_key:
+        sealed["X-API-Key"] = endpoint.api_key
+    for name, value in sealed.items():
+        # Found out later, the value would be quoted in the message of whoever finds out.
+        if not re.fullmatch(r"[\t\x20-\x7e]*", value.get_secret_value()):
+            raise ConfigurationError(
+                f"What is to be sent as {name} holds characters that no header can carry.",
+                advice="Look for a line break at its end, or letters beyond ASCII.",
+            )
+    return sealed
+
+
+def _as_secret(value: str | SecretStr) -> SecretStr:
+    return value if isinstance(value, SecretStr) else SecretStr(value)
+
+
+def _bare(error: BaseException | None, before: BaseException | None) -> None:
+    """Take the frames off an error and what it came from, up to one that was there before."""
+    if error is None or error is before or error.__traceback__ is None:
+        return
+    if isinstance(error, Exception):
+        # A mistake of ours: where it was is kept as text, in which there are no variables.
+        error.add_note("Below:\n" + "".join(traceback.format_tb(error.__traceback__)))
+    error.__traceback__ = None
+    _bare(error.__cause__, before)
+    _bare(error.__context__, before)
 
 
 async def _whole_body(answer: httpx.Response) -> bytes:

@@ -16,14 +16,23 @@ from pydantic import ValidationError
 from tinker_nb.client.exchange import Accepted, NoAnswer, Reply
 from tinker_nb.client.kinds import Kind
 from tinker_nb.client.polling import Broken, Finished, NotYet, Outcome, Over, pause_before_next
-from tinker_nb.client.retry import retry_note
+from tinker_nb.client.retry import Failure, retry_note
 from tinker_nb.client.sending import Sending
 from tinker_nb.client.server import Greeting, Server
 from tinker_nb.client.states import FutureState, QueueNote
-from tinker_nb.client.transport import OnRetry, told_tries, verdict
-from tinker_nb.errors import APIError, APIResponseValidationError, FutureLostError
+from tinker_nb.client.transport import GARBLED, OnRetry, told_tries, verdict
+from tinker_nb.errors import (
+    APIError,
+    APIResponseValidationError,
+    BadRequestError,
+    FutureLostError,
+    TinkerError,
+)
 
 _RESUBMISSIONS = 3
+#: So many refused polls in a row are tried again: the server took the request, and 400 is also what
+#: gateways say to a request that broke on its way (section 3.3 of the protocol).
+_REFUSALS = 3
 
 
 class Part:
@@ -124,7 +133,7 @@ class Part:
         """Ask until it has ended; returns the final reply."""
         if self.kind.repeatable and greeting.config.sample_use_retrieve_futures:
             await self._server.batches.ended(self._ask, request_id)
-        streak = iteration = attempt = 0
+        streak = iteration = attempt = refusals = 0
         trouble_since = time.monotonic()
         policy = greeting.poll_patience
         while True:
@@ -132,24 +141,28 @@ class Part:
             request = greeting.dialect.poll(self.kind, request_id, self._known_state(), iteration)
             tried = await self._server.transport.once(request)
             iteration += 1
-            match _meaning(tried, request_id, greeting):
+            meaning = _meaning(tried, request_id, greeting)
+            if _is_refused(meaning) and refusals < _REFUSALS:
+                refusals, meaning = refusals + 1, Broken(Failure(reason="400"))
+            match meaning:
                 case Finished(reply):
                     return reply
                 case Over(_, error):
-                    raise error
+                    raise _told(error, attempt, trouble_since)
                 case NotYet(state, queue):
                     news = self._heard(state, queue)
                     on_news()
                     held = time.monotonic() - began
                     streak = 0 if news or held >= 1 else streak + 1
-                    attempt, trouble_since = 0, time.monotonic()
+                    attempt = refusals = 0
                     await asyncio.sleep(pause_before_next(held, streak, news=news))
                 case Broken(failure):
+                    # The server may have held the poll for longer than patience lasts.
+                    trouble_since = trouble_since if attempt else time.monotonic()
                     transport = self._server.transport
                     wait = transport.retry_in(failure, attempt, trouble_since, policy)
                     if wait is None:
-                        seconds = time.monotonic() - trouble_since
-                        raise told_tries(_gave_up(tried, request_id), attempt, seconds)
+                        raise _told(_gave_up(tried, request_id), attempt, trouble_since)
                     attempt += 1
                     on_retry(attempt, retry_note(failure, wait))
                     await asyncio.sleep(wait)
@@ -176,7 +189,20 @@ class Part:
 def _meaning(tried: Reply | NoAnswer, request_id: str, greeting: Greeting) -> Outcome:
     if isinstance(tried, NoAnswer):
         return Broken(tried.failure)
-    return greeting.dialect.read_poll(tried, request_id)
+    try:
+        meaning = greeting.dialect.read_poll(tried, request_id)
+    except APIResponseValidationError:
+        return Broken(GARBLED)
+    # Nothing at all reads as a result in which nothing is.
+    return Broken(GARBLED) if isinstance(meaning, Finished) and not tried.content else meaning
+
+
+def _is_refused(meaning: Outcome) -> bool:
+    return isinstance(meaning, Over) and isinstance(meaning.error, BadRequestError)
+
+
+def _told(error: TinkerError, retries: int, since: float) -> TinkerError:
+    return told_tries(error, retries, time.monotonic() - since)
 
 
 def _gave_up(tried: Reply | NoAnswer, request_id: str) -> APIError:

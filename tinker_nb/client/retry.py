@@ -9,6 +9,7 @@ _TRANSIENT = frozenset({402, 408, 409, 425, 429})
 #: With these a server says that it has not begun.
 _NOT_TAKEN = frozenset({402, 408, 425, 429, 503})
 _BILLING_PAUSE = 5.0
+_EAGER_RETRIES = 3
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def retry_delay(
     attempt
         How many retries there were before.
     elapsed
-        Seconds since the first try.
+        Seconds since the first try that failed.
     chance
         A number from 0 to 1 that spreads clients in time.
     policy
@@ -96,6 +97,9 @@ def retry_delay(
     wait = _asked_for(failure.headers)
     if wait is None:
         wait = _BILLING_PAUSE if failure.status == 402 else policy.delay(attempt, chance)
+    elif attempt >= _EAGER_RETRIES:
+        # Who says "at once" for ever must not be asked in a busy loop.
+        wait = max(wait, policy.first_delay)
     return wait if elapsed + wait <= policy.patience_for(failure) else None
 
 

@@ -57,4 +57,5 @@ class Sending:
             on_retry,
             repeatable=self._dialect.deduplicates or self._harmless,
             understood=self._dialect.understood,
+            wants_json=True,
         )

@@ -8,6 +8,7 @@ import random
 import time
 import weakref
 from collections.abc import Callable
+from typing import TypeVar
 
 from tinker_nb.client.endpoint import Endpoint
 from tinker_nb.client.exchange import NoAnswer, Reply, Request, status_error
@@ -20,8 +21,9 @@ from tinker_nb.client.retry import (
     retry_delay,
     retry_note,
 )
-from tinker_nb.errors import APIError, ConfigurationError
+from tinker_nb.errors import APIError, APIResponseValidationError, ConfigurationError, TinkerError
 
+E = TypeVar("E", bound=TinkerError)
 #: Called before each retry with the number of retries so far and what a card should say.
 OnRetry = Callable[[int, str], None]
 #: Makes of an answer what it means, for servers whose statuses mean something else than usual.
@@ -30,16 +32,36 @@ _NOBODY_KNOWS = (
     "Nobody knows whether the server has carried it out, and it would do it twice if it were sent "
     "again: look at what came of it before you submit it anew."
 )
+#: A good status over something that no server of the protocol says: a gateway's page, or nothing.
+GARBLED = Failure(reason="an answer that is not JSON")
 
 
 def verdict(tried: Reply | NoAnswer) -> tuple[Failure, APIError]:
     """Return what a try that went wrong means for a retry, and the error it would end in."""
     if isinstance(tried, NoAnswer):
         return tried.failure, tried.error
+    if tried.status < 300:
+        said = f"The server answered {tried.status} with a body that is not JSON."
+        return GARBLED, APIResponseValidationError(said)
     return Failure(tried.status, tried.headers), status_error(tried)
 
 
-def told_tries(error: APIError, retries: int, seconds: float) -> APIError:
+def is_good(tried: Reply | NoAnswer, *, wants_json: bool) -> bool:
+    """Say whether a try gave what was asked for."""
+    if isinstance(tried, NoAnswer) or tried.status >= 400:
+        return False
+    return not wants_json or _is_json(tried)
+
+
+def _is_json(reply: Reply) -> bool:
+    try:
+        reply.json()
+    except APIResponseValidationError:
+        return False
+    return True
+
+
+def told_tries(error: E, retries: int, seconds: float) -> E:
     """Return an error that says what was tried before giving up."""
     if retries:
         error.tried = f"tried {retries + 1} times in {seconds:.1f} s"
@@ -79,6 +101,7 @@ class Transport:
         *,
         repeatable: bool = True,
         understood: Understood | None = None,
+        wants_json: bool = False,
     ) -> Reply:
         """Send a request, again where that may help, and return its good answer.
 
@@ -94,6 +117,8 @@ class Transport:
             Whether sending it twice does no harm.
         understood
             Makes of each answer what it means.
+        wants_json
+            Whether a good answer has a body of JSON; what has none is no answer of the server's.
 
         Raises
         ------
@@ -105,14 +130,17 @@ class Transport:
         keyed = request.keyed()
         policy = (await self.ready()).retry
         started, attempt = time.monotonic(), 0
+        trouble_since = started
         while True:
             tried = await self.once(keyed)
             if understood is not None and isinstance(tried, Reply):
                 tried = understood(tried)
-            if isinstance(tried, Reply) and tried.status < 400:
+            if isinstance(tried, Reply) and is_good(tried, wants_json=wants_json):
                 return tried
+            # A server may hold a request for longer than patience lasts before it first fails.
+            trouble_since = trouble_since if attempt else time.monotonic()
             failure, error = verdict(tried)
-            wait = self.retry_in(failure, attempt, started, policy, repeatable=repeatable)
+            wait = self.retry_in(failure, attempt, trouble_since, policy, repeatable=repeatable)
             if wait is None:
                 if not repeatable and is_uncertain(failure):
                     error.advice = _NOBODY_KNOWS
