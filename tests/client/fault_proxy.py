@@ -33,6 +33,7 @@ class Way(enum.Enum):
     RESET = enum.auto()  # the connection breaks, and nothing came
     CUT = enum.auto()  # the connection is closed in the middle of the body
     SHORT = enum.auto()  # the body is shorter than was announced
+    HALTED = enum.auto()  # after half of the body nothing more comes
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ LOST = Fault("done-but-lost", way=Way.DROPPED)
 LOST_RESET = Fault("done-but-reset", way=Way.RESET)
 CUT = Fault("cut", way=Way.CUT)
 SHORT = Fault("short", way=Way.SHORT)
+HALTED = Fault("halted", way=Way.HALTED)
 SLOW = Fault("slow", delay=0.1)
 FIRST_OF_TWO = Fault("first-of-two", passes=2)
 SECOND_OF_TWO = Fault("second-of-two", passes=2, given=1)
@@ -215,7 +217,8 @@ class FaultProxy:
     async def _count(self) -> int:
         assert self._runner is not None
         assert self._runner.server is not None
-        return len(self._runner.server.connections)
+        # A handler may still be at work for a client that has left.
+        return sum(each.transport is not None for each in self._runner.server.connections)
 
     # Its life
 
@@ -308,6 +311,8 @@ async def _give_part(request: web.Request, said: Said, way: Way) -> web.StreamRe
     answer.content_length = announced
     await answer.prepare(request)
     await answer.write(given)
+    if way is Way.HALTED:
+        await asyncio.Event().wait()  # until the proxy stops
     _hang_up(request, reset=False)
     return answer
 

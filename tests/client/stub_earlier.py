@@ -187,7 +187,10 @@ def _router(stub: JsonStub) -> APIRouter:
 
     @router.get("/training_runs/{run}")
     def training_run(run: str) -> Any:
-        return refused(404, f"There is no run {run}.")
+        if run not in stub.models:
+            return refused(404, f"There is no run {run}.")
+        known = {"training_run_id": run, "base_model": stub.models[run], "model_owner": "me"}
+        return {**known, "is_lora": True, "last_request_time": "2026-07-13T10:00:00Z"}
 
     return router
 

@@ -36,6 +36,7 @@ from tinker_nb.errors import (
     APIResponseValidationError,
     BadRequestError,
     BillingError,
+    ConfigurationError,
     ConflictError,
     FutureLostError,
     GoneError,
@@ -152,7 +153,7 @@ def assert_nothing_is_left(proxy: FaultProxy, before: Tasks) -> None:
 def until(is_so: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + 10
     while not is_so():
-        assert time.monotonic() < deadline, f"There are {what} left."
+        assert time.monotonic() < deadline, f"There are still {what}."
         time.sleep(0.01)
 
 
@@ -464,3 +465,13 @@ def test_closing_ends_in_time_whatever_the_server_does(embedded: EmbeddedServer)
         service.close()
         assert time.monotonic() - began < QUICK.patience + 5
         assert proxy.requests("finish")
+
+
+def test_closing_ends_what_is_in_the_middle_of_an_answer(embedded: EmbeddedServer) -> None:
+    plan = always(proxies.HALTED, "get_server_capabilities")
+    with fault_proxy(embedded.base_url, plan) as proxy, client(proxy, embedded) as service:
+        asking = loop_thread().submit(service.get_server_capabilities_async())
+        links = service.server.transport._links._open
+        until(lambda: any(link._reading for link, _ in links.values()), "no answers being read")
+        service.close()
+        assert isinstance(asking.exception(WAIT), ConfigurationError)

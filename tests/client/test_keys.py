@@ -45,7 +45,7 @@ from tinker_nb.errors import (
     FutureTimeoutError,
     InternalServerError,
     InvalidInputError,
-    NotFoundError,
+    PermissionDeniedError,
     TinkerError,
     UnprocessableEntityError,
 )
@@ -381,13 +381,16 @@ def test_statuses_that_say_no(status: int, kind: type[TinkerError], texts: Texts
 
 
 def test_calls_that_are_refused(texts: Texts) -> None:
-    refused = refusing(404, "optim_step", "load_weights", "asample", "create_sampling_session")
+    names = ("optim_step", "load_weights", "create_sampling_session", "copy_weights")
+    refused = refusing(403, *names)
     with scripted_server(refused) as server, client(server.url) as service:
         training = service.create_lora_training_client("m")
         for future in (training.optim_step(), training.load_state(PATH, TOKEN)):
-            with failing(texts, NotFoundError):
+            with failing(texts, PermissionDeniedError):
                 future.result(WAIT)
             texts.walk("snapshot", future.snapshot)
+        with failing(texts, PermissionDeniedError):
+            service.copy_weights(PATH, weights_access_token=TOKEN).result(WAIT)
         with failing(texts, TinkerError):
             service.create_sampling_client(base_model="m")
         with failing(texts, TinkerError):
@@ -596,6 +599,24 @@ def refused_at_once() -> dict[str, Callable[[], object]]:
 def test_frames_that_refuse_hold_no_secret(name: str, texts: Texts) -> None:
     with failing(texts, ConfigurationError, InvalidInputError):
         refused_at_once()[name]()
+
+
+async def test_frames_of_async_forms_that_refuse_hold_no_secret(texts: Texts) -> None:
+    """What is awaited directly keeps all its frames."""
+    for call in (
+        lambda: RestClient(base_url=free_url(), api_key=KEY).whoami_async(),
+        lambda: client(free_url()).copy_weights_async("no path", weights_access_token=TOKEN),
+        lambda: (
+            client(free_url())
+            .create_rest_client()
+            .copy_weights_async(PATH, "p", weights_access_token=TOKEN + "\n")
+        ),
+        lambda: client(free_url()).create_training_client_from_state_async(
+            "no path", weights_access_token=TOKEN
+        ),
+    ):
+        with failing(texts, ConfigurationError, InvalidInputError):
+            await call()
 
 
 def test_loading_from_no_path(texts: Texts) -> None:

@@ -47,10 +47,6 @@ LOCAL = {
     "tokenizer_of": "an inner step of get_tokenizer",
     "get_sampler_handle": "the official SDK has it in this form only",
 }
-# The client that is made is itself awaitable and has `result`.
-CLIENTS_RESULT = {(TrainingClient, "result"), (SamplingClient, "result")}
-
-
 def operations(owner: type) -> set[str]:
     """Return the names of all public methods, without those that only look at something."""
     names = {
@@ -58,7 +54,7 @@ def operations(owner: type) -> set[str]:
         for name, member in inspect.getmembers(owner, callable)
         if not name.startswith("_") and name not in LOCAL
     }
-    return {name.removesuffix("_async") for name in names if (owner, name) not in CLIENTS_RESULT}
+    return {name.removesuffix("_async") for name in names}
 
 
 PAIRS: list[tuple[Any, str]] = [

@@ -6,11 +6,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
+
 from tinker_nb.client.chunks import split
 from tinker_nb.client.kinds import KINDS, Ask
 from tinker_nb.client.operations import Call, Numbers, Ready
 from tinker_nb.client.server import Greeting
+from tinker_nb.errors import InvalidInputError
+from tinker_nb.wire.base import WireModel
 from tinker_nb.wire.data import Datum, ModelInput, is_conversation
+from tinker_nb.wire.jsonform import first_problem
 from tinker_nb.wire.losses import LossConfig
 from tinker_nb.wire.metrics import merge_outputs
 from tinker_nb.wire.params import LoraConfig, OptimizerConfig
@@ -32,6 +38,7 @@ from tinker_nb.wire.results import (
 
 S = TypeVar("S")
 R = TypeVar("R")
+M = TypeVar("M", bound=WireModel)
 #: Where a part of a body comes from when it is not there yet as the call is made. It is awaited
 #: once the call's turn has come, on whatever loop carries the call.
 Source = Callable[[], Awaitable[S]]
@@ -48,6 +55,19 @@ def at_hand(value: S) -> Source[S]:
     return source
 
 
+def made(request: type[M], **body: Any) -> M:
+    """Return a request's body; raises `InvalidInputError` when a value cannot stand in it."""
+    try:
+        ask = request(**body)
+        if body.get("user_metadata"):
+            ask.to_wire()  # users may put anything there, also what no JSON can hold
+    except ValidationError as error:
+        raise InvalidInputError(first_problem(error)) from error
+    except PydanticSerializationError as error:
+        raise InvalidInputError(f"user_metadata cannot be sent: {error}.") from error
+    return ask
+
+
 def single(
     kind: str, ask: Callable[[str, int], Awaitable[Ask]], read: Callable[[Any], R]
 ) -> Call[R]:
@@ -60,10 +80,11 @@ def single(
 
 
 def of_model(kind: str, request: type[Any], *, operation: str = "", **body: Any) -> Call[Any]:
-    """Return a call on a model whose body is known already."""
+    """Return a call on a model whose body is known already; raises what `made` does."""
+    plain = made(request, model_id="", seq_id=0, **body)
 
     async def ask(model_id: str, seq_id: int) -> Ask:
-        return request(model_id=model_id, seq_id=seq_id, **body)
+        return plain.model_copy(update={"model_id": model_id, "seq_id": seq_id})
 
     return replace(single(kind, ask, _as_it_is), operation=operation)
 
@@ -84,16 +105,14 @@ def create_model(
     optimizer: OptimizerConfig,
 ) -> Call[CreateModelResponse]:
     """Make a LoRA model; the address is the session."""
+    how: dict[str, Any] = {"lora_config": lora_config, "optimizer_config": optimizer}
+    how["user_metadata"] = user_metadata
+    made(CreateModelRequest, session_id="", model_seq_id=0, base_model="", **how)
 
     async def ask(session_id: str, model_seq_id: int) -> CreateModelRequest:
-        return CreateModelRequest(
-            session_id=session_id,
-            model_seq_id=model_seq_id,
-            base_model=await base_model(),
-            lora_config=lora_config,
-            optimizer_config=optimizer,
-            user_metadata=user_metadata,
-        )
+        name = await base_model()
+        place = {"session_id": session_id, "model_seq_id": model_seq_id}
+        return made(CreateModelRequest, base_model=name, **place, **how)
 
     return single("CreateModel", ask, _as_it_is)
 
@@ -151,11 +170,12 @@ def sampling_session(**body: Any) -> Call[SaveWeightsForSamplerResponse]:
 
     A server without such sessions draws from the model as it is in training.
     """
+    plain = made(SaveWeightsForSamplerRequest, model_id="", **body)
 
     async def asks(model_id: str, number: Numbers, greeting: Greeting) -> list[Ask]:
         if not greeting.dialect.has_sessions:
             return [Ready(SaveWeightsForSamplerResponse(sampling_session_id=model_id))]
-        return [SaveWeightsForSamplerRequest(model_id=model_id, seq_id=number(), **body)]
+        return [plain.model_copy(update={"model_id": model_id, "seq_id": number()})]
 
     name = "save_weights_and_get_sampling_client"
     return Call(KINDS["SaveWeightsForSampler"], asks, lambda results: _as_it_is(results[0]), name)
@@ -163,12 +183,11 @@ def sampling_session(**body: Any) -> Call[SaveWeightsForSamplerResponse]:
 
 def sample(prompt: Source[ModelInput], **body: Any) -> Call[SampleResponse]:
     """Draw sequences; the address is the sampling session."""
+    plain = made(SampleRequest, prompt=ModelInput.empty(), **body)
 
     async def asks(sampling_session_id: str, number: Numbers, _: Greeting) -> list[Ask]:
         tokens = await prompt()
-        ask = SampleRequest(
-            sampling_session_id=sampling_session_id, seq_id=number(), prompt=tokens, **body
-        )
-        return [ask]
+        place = {"sampling_session_id": sampling_session_id, "seq_id": number()}
+        return [plain.model_copy(update={**place, "prompt": tokens})]
 
     return Call(KINDS["Sample"], asks, lambda results: _as_it_is(results[0]))

@@ -17,6 +17,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
         "create_training_client_from_state",
         "create_training_client_from_state_with_optimizer",
         "create_sampling_client",
+        "create_custom_loss",
         "get_server_capabilities",
         "get_tokenizer_files",
     ),
@@ -170,6 +171,8 @@ def _row(operation: str, greeting: Greeting) -> Capability:
         return Capability(operation, False, reason)
     dialect = greeting.dialect
     note = dialect.notes.get(operation, _NOTES.get(operation, ""))
+    if operation == "create_custom_loss":
+        note = f"it runs {'there' if greeting.config.custom_loss_server_side else 'on this side'}"
     needs_server = bool(ROUTES.get(operation))
     if needs_server and not dialect.is_one_server and greeting.endpoints is None:
         return Capability(operation, None, note or _DOUBTS.get(operation, ""))

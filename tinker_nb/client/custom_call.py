@@ -152,8 +152,7 @@ def creation(loss: LossHandle, made: dict[tuple[str, str], LossHandle]) -> Call[
         ready = said if isinstance(said, LossHandle) else replace(own[-1], loss_id=said.loss_id)
         return made.setdefault((ready.session_id, ready.key), ready)
 
-    # A server that cannot run losses itself must only be able to do what stands in for that.
-    return _named(Call(KINDS["CreateCustomLoss"], asks, read))
+    return Call(KINDS["CreateCustomLoss"], asks, read)
 
 
 def _upload(loss: LossHandle, number: int) -> CreateCustomLossRequest:

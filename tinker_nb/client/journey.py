@@ -159,6 +159,11 @@ class Journey(Generic[T]):
             attempt=0,
         )
 
+    def abandon(self) -> None:
+        """Send no part of it any more."""
+        for part in self._parts:
+            part.abandon()
+
     # Telling
 
     def _on_retry(self, attempt: int, note: str) -> None:

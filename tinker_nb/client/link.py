@@ -58,6 +58,7 @@ class Link:
             "Accept-Encoding": "identity" if endpoint.is_loopback else "gzip, deflate",
         }
         self._transport = _transport(endpoint)
+        self._reading: set[httpx.AsyncByteStream] = set()
         self._target = lru_cache(maxsize=64)(lambda path: httpx.URL(self._url + path))
 
     async def send(self, request: Request) -> Reply | NoAnswer:
@@ -77,7 +78,7 @@ class Link:
         budget = self._budgets[request.lane]
         async with budget.taking(len(request.payload.content) if request.payload else 0):
             answer = await self._transport.handle_async_request(sent)
-            content = await _whole_body(answer)
+            content = await self._whole_body(answer)
             if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
                 budget.slow_down(time.monotonic() + _SLOW_SECONDS, _SLOW_SUBMISSIONS)
         kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -117,9 +118,24 @@ class Link:
         sent.headers.encoding = "ascii"  # else it is looked for again with every access
         return sent
 
+    async def _whole_body(self, answer: httpx.Response) -> bytes:
+        """Return an answer's body; one that is not packed goes round httpx's unpacking."""
+        answer.headers.encoding = "latin-1"
+        stream = cast("httpx.AsyncByteStream", answer.stream)
+        self._reading.add(stream)
+        try:
+            if "content-encoding" in answer.headers:
+                return await answer.aread()
+            return b"".join([part async for part in stream])
+        finally:
+            self._reading.discard(stream)
+            await stream.aclose()
+
     async def aclose(self) -> None:
         """Close the connections."""
         with contextlib.suppress(RuntimeError):  # the loop of an idle connection may be gone
+            for stream in list(self._reading):
+                await stream.aclose()  # else who reads it would never hear of the end
             await self._transport.aclose()
             await asyncio.sleep(0)  # transports say goodbye in the loop's next round
 
@@ -153,21 +169,6 @@ def _bare(error: BaseException | None, before: BaseException | None) -> None:
     error.__traceback__ = None
     _bare(error.__cause__, before)
     _bare(error.__context__, before)
-
-
-async def _whole_body(answer: httpx.Response) -> bytes:
-    """Return an answer's body; one that is not packed goes round httpx's unpacking."""
-    answer.headers.encoding = "latin-1"
-    if "content-encoding" in answer.headers:
-        try:
-            return await answer.aread()
-        finally:
-            await answer.aclose()
-    stream = cast("httpx.AsyncByteStream", answer.stream)
-    try:
-        return b"".join([part async for part in stream])
-    finally:
-        await stream.aclose()
 
 
 def _transport(endpoint: Endpoint) -> httpx.AsyncBaseTransport:
@@ -210,8 +211,10 @@ def _is_refused(error: Exception) -> bool:
 
 
 def _is_timeout(error: Exception) -> bool:
-    broken = aiohttp.ServerDisconnectedError | aiohttp.ClientOSError
-    return isinstance(error, httpx.TimeoutException) and not isinstance(error.__cause__, broken)
+    cause = error.__cause__
+    broken = isinstance(cause, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError)
+    too_late = isinstance(cause, aiohttp.ServerTimeoutError)
+    return isinstance(error, httpx.TimeoutException) and (too_late or not broken)
 
 
 def _unreachable(error: Exception, url: str) -> APIConnectionError:

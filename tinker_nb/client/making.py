@@ -75,6 +75,8 @@ class MakesClients:
         >>> training = service.create_lora_training_client("tiny-chat", rank=16)
         >>> training = await service.create_lora_training_client_async("tiny-chat", rank=16)
         """
+        if not base_model or not isinstance(base_model, str):
+            raise InvalidInputError(f"A base_model is a name, not {base_model!r}.")
         lora = check_lora(rank, seed, train_mlp, train_attn, train_unembed)
         return await self.start_training(
             calls.at_hand(base_model), lora, user_metadata, asyncio.get_running_loop(), optimizer
@@ -116,7 +118,9 @@ class MakesClients:
         >>> training = await service.create_training_client_from_state_async(path)
         """
         body = _state_body(path, base_model, user_metadata, weights_access_token)
-        request = LoadWeightsRequest(optimizer=False, optimizer_config=optimizer, **body)
+        request = calls.made(
+            LoadWeightsRequest, optimizer=False, optimizer_config=optimizer, **body
+        )
         return await self._from_state(request, "create_training_client_from_state")
 
     create_training_client_from_state = blocking_of(create_training_client_from_state_async)
@@ -138,7 +142,7 @@ class MakesClients:
         >>> training = await service.create_training_client_from_state_with_optimizer_async(path)
         """
         body = _state_body(path, base_model, user_metadata, weights_access_token)
-        request = LoadWeightsRequest(optimizer=True, **body)
+        request = calls.made(LoadWeightsRequest, optimizer=True, **body)
         return await self._from_state(request, "create_training_client_from_state_with_optimizer")
 
     create_training_client_from_state_with_optimizer = blocking_of(

@@ -143,6 +143,22 @@ def future_of(
     return _dressed(form, define, "", "TinkerFuture[{}]")
 
 
+def ended_future_of(
+    define: Callable[Concatenate[A, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[A, P], TinkerFuture[T]]:
+    """Return the form that runs an async method on the loop thread, waits, and gives its future.
+
+    For what must be over when the call returns, though the official SDK returns a future.
+    """
+
+    def form(self: A, /, *args: P.args, **kwargs: P.kwargs) -> TinkerFuture[T]:
+        future = started(_kind_of(define), define(self, *args, **kwargs))
+        future.result()
+        return future
+
+    return _dressed(form, define, "", "TinkerFuture[{}]")
+
+
 def started(kind: str, coroutine: Coroutine[Any, Any, T]) -> TinkerFuture[T]:
     """Run a coroutine on the loop thread; its outcome settles the future returned."""
     from tinker_nb.client.background import begun

@@ -101,6 +101,11 @@ class Part:
             ) from error
         self.state, self._sending = FutureState.ACCEPTED, None  # its body may be large
 
+    def abandon(self) -> None:
+        """Submit it no more, whoever carries it."""
+        if self._sending is not None:
+            self._sending.abandon()
+
     # Waiting
 
     async def collect(

@@ -52,7 +52,9 @@ _CALLS = {
     "save_weights_external": "SaveWeightsExternal",
     "sample": "Sample",
     "compute_logprobs": "Sample",
-    "create_custom_loss": "CreateCustomLoss",
+    # A server that cannot run losses itself must only be able to do what stands in for that; one
+    # that can says so in its wishes.
+    "create_custom_loss": "ForwardBackward",
     "unload_model": "UnloadModel",
 }
 _RUN = "training_runs/{}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -14,13 +14,15 @@ from tinker_nb.client import calls, handles
 from tinker_nb.client.addresses import SamplingSession
 from tinker_nb.client.checks import check_sample
 from tinker_nb.client.exchange import Request
-from tinker_nb.client.extras import check_extras
+from tinker_nb.client.extras import check_extras, json_targets
 from tinker_nb.client.futures import TinkerFuture
 from tinker_nb.client.journey import Journey
+from tinker_nb.client.loops import loop_thread, wait_blocking
+from tinker_nb.client.made import Made
 from tinker_nb.client.operations import Call, asynchronous_value, blocking, blocking_of
 from tinker_nb.client.work import Work
+from tinker_nb.errors import TinkerError
 from tinker_nb.wire.data import ModelInput
-from tinker_nb.wire.jsonform import json_tensor
 from tinker_nb.wire.params import SamplingParams
 from tinker_nb.wire.responses import GetSamplerResponse
 from tinker_nb.wire.results import SampleResponse
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class SamplingClient:
+class SamplingClient(Made):
     """Draws text from one state of a model; made by `ServiceClient` or `TrainingClient`.
 
     It can be used at once: calls wait until its sampling session is there. Another process can
@@ -60,15 +62,6 @@ class SamplingClient:
 
     def __repr__(self) -> str:
         return f"<SamplingClient {self.created.state.value}>"
-
-    def result(self, timeout: float | None = None) -> SamplingClient:
-        """Wait until the sampling session is there and return this client."""
-        self.created.result(timeout)
-        return self
-
-    def __await__(self) -> Generator[Any, None, SamplingClient]:
-        yield from self.created.__await__()
-        return self
 
     def _sample(
         self,
@@ -130,21 +123,20 @@ class SamplingClient:
         }
         targets, last_n = target_prompt_logprobs, prompt_logprobs_last_n
         check_sample(prompt, num_samples, counts, targets, last_n, include_prompt_logprobs)
+        wanted: dict[str, Any] = {
+            **counts,
+            "prompt_logprobs": include_prompt_logprobs,
+            "prompt_logprobs_last_n": last_n,
+            "target_prompt_logprobs": json_targets(targets),
+        }
         call = calls.sample(
             calls.at_hand(prompt),
             num_samples=num_samples,
             sampling_params=sampling_params,
-            prompt_logprobs=include_prompt_logprobs,
-            prompt_logprobs_last_n=last_n,
-            target_prompt_logprobs=json_tensor(targets) if targets is not None else None,
             record_stability_info=self._records,
-            **counts,
+            **wanted,
         )
-        if prompt_alt_tokens_k or last_n or targets is not None:
-            return calls.reading(
-                call, lambda response: check_extras(response, prompt_alt_tokens_k, last_n, targets)
-            )
-        return call
+        return calls.reading(call, lambda response: check_extras(response, wanted))
 
     def _compute_logprobs(
         self, prompt: ModelInput, prompt_logprobs_last_n: int | None = None
@@ -222,9 +214,9 @@ class SamplingClient:
     def get_sampler_handle(self) -> str:
         """Return a text from which any process can make a client of this sampler; no key in it.
 
-        Waits until the sampling session is there.
+        Waits until the sampling session is there. The official SDK can read it too.
         """
-        return handles.to_text(self._handle())
+        return handles.to_text(self._handle(), self._service.server.known)
 
     @classmethod
     def from_sampler_handle(cls, handle: str, *, api_key: str | SecretStr | None = None) -> Self:
@@ -245,7 +237,9 @@ class SamplingClient:
         from tinker_nb.client.service import ServiceClient
 
         parsed = handles.from_text(handle)
-        service = ServiceClient(base_url=parsed.base_url, api_key=api_key)
+        service = ServiceClient(
+            base_url=parsed.base_url, api_key=api_key, default_headers_overrides=parsed.headers
+        )
         if parsed.session_id:
             service.session.join(parsed.session_id)
         return cls(
@@ -265,7 +259,15 @@ class SamplingClient:
             session_id=self._service.session.session_id or "",
             sampling_session_id=str(sampling_session_id),
             record_stability_info=self._records,
+            base_model=wait_blocking(loop_thread().submit(self._name_of_base())),
         )
+
+    async def _name_of_base(self) -> str:
+        """Return the base model's name, or nothing where the server does not say it."""
+        try:
+            return await self.get_base_model_async()
+        except TinkerError:
+            return ""
 
     # How calls start
 

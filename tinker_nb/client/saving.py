@@ -173,17 +173,12 @@ class SavesWeights:
         >>> path = training.save_weights_external("final").result().path
         >>> path = (await (await training.save_weights_external_async("final"))).path
         """
-        recipients = list(age_encryption_recipients or ())
-        if len(recipients) > _MOST_RECIPIENTS:
-            raise InvalidInputError(
-                f"There may be {_MOST_RECIPIENTS} recipients at most, not {len(recipients)}."
-            )
         return calls.of_model(
             "SaveWeightsExternal",
             SaveWeightsExternalRequest,
             path=check_name(name),
             ttl_seconds=check_ttl(ttl_seconds),
-            age_encryption_recipients=recipients or None,
+            age_encryption_recipients=_checked(age_encryption_recipients),
         )
 
     save_state = blocking(_save_state)
@@ -196,6 +191,20 @@ class SavesWeights:
     save_weights_for_sampler_async = asynchronous(_save_weights_for_sampler)
     save_weights_external = blocking(_save_weights_external)
     save_weights_external_async = asynchronous(_save_weights_external)
+
+
+def _checked(recipients: Sequence[str] | None) -> list[str] | None:
+    """Return whom files are encrypted for; raises `InvalidInputError`."""
+    if recipients is None:
+        return None
+    if isinstance(recipients, str):
+        # Its letters would be taken for keys.
+        raise InvalidInputError("age_encryption_recipients is a list of keys, not one text.")
+    if len(recipients) > _MOST_RECIPIENTS:
+        raise InvalidInputError(
+            f"There may be {_MOST_RECIPIENTS} recipients at most, not {len(recipients)}."
+        )
+    return list(recipients)
 
 
 def _load(path: str, token: str | None, *, optimizer: bool) -> Call[Any]:

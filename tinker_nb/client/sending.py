@@ -51,6 +51,12 @@ class Sending:
                 self._sent = loop_thread().submit(self._send(on_retry))
         return await wait_async(self._sent)
 
+    def abandon(self) -> None:
+        """Send it no more: what was given up must not reach the server minutes later."""
+        with self._lock:
+            if self._sent is not None:
+                self._sent.cancel()
+
     async def _send(self, on_retry: OnRetry) -> Reply:
         return await self._transport.send(
             self._request,

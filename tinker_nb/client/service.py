@@ -20,7 +20,7 @@ from tinker_nb.client.exchange import Request, json_payload
 from tinker_nb.client.futures import TinkerFuture
 from tinker_nb.client.loops import loop_thread, running_loop, wait_async
 from tinker_nb.client.making import MakesClients
-from tinker_nb.client.operations import blocking_of, future_of
+from tinker_nb.client.operations import blocking_of, ended_future_of, future_of
 from tinker_nb.client.references import FutureReference, reference_to
 from tinker_nb.client.retry import DEFAULT_POLICY, RetryPolicy
 from tinker_nb.client.server import Server
@@ -107,7 +107,7 @@ class ServiceClient(MakesClients, MakesLosses):
             server,
             user_metadata=user_metadata,
             display_name=display_name,
-            project_id=project_id or os.environ.get("TINKER_PROJECT_ID"),
+            project_id=project_id or os.environ.get("TINKER_PROJECT_ID") or None,
         )
 
     @property
@@ -279,7 +279,7 @@ class ServiceClient(MakesClients, MakesLosses):
         finally:
             await self.server.transport.aclose()
 
-    close = blocking_of(close_async)
+    close = ended_future_of(close_async)
 
     def get_console_url(self) -> str:
         """Return the page of this session in the hosted service's console."""

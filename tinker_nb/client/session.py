@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinker_nb._version import __version__
+from tinker_nb.client.calls import made
 from tinker_nb.client.exchange import Reply, Request, json_payload
 from tinker_nb.client.loops import loop_thread
 from tinker_nb.client.server import Server
@@ -50,8 +51,10 @@ class Session:
         project_id: str | None = None,
     ) -> None:
         self._server = server
-        self._request = CreateSessionRequest(
-            tags=[tag for tag in os.environ.get("TINKER_TAGS", "").split(",") if tag],
+        tags = dict.fromkeys(os.environ.get("TINKER_TAGS", "").split(","))
+        self._request = made(
+            CreateSessionRequest,
+            tags=[tag for tag in tags if tag],
             sdk_version=__version__,
             user_metadata=dict(user_metadata or {}),
             display_name=display_name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from tinker_nb.client import calls
@@ -15,6 +15,7 @@ from tinker_nb.client.endpoint import CONSOLE
 from tinker_nb.client.futures import TinkerFuture
 from tinker_nb.client.journey import Journey
 from tinker_nb.client.learning import Learns
+from tinker_nb.client.made import Made
 from tinker_nb.client.operations import Call, blocking_of
 from tinker_nb.client.order import SubmissionOrder, Ticket
 from tinker_nb.client.sampling import SamplingClient
@@ -33,7 +34,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-class TrainingClient(Learns, SavesWeights):
+class TrainingClient(Made, Learns, SavesWeights):
     """A LoRA model in training; made by `ServiceClient`.
 
     It can be used at once: calls made while the model is still being created wait for it. Calls
@@ -67,15 +68,6 @@ class TrainingClient(Learns, SavesWeights):
     def model_id(self) -> str:
         """The model's id; waits until the model was created."""
         return self.created.result().model_id
-
-    def result(self, timeout: float | None = None) -> TrainingClient:
-        """Wait until the model was created and return this client."""
-        self.created.result(timeout)
-        return self
-
-    def __await__(self) -> Generator[Any, None, TrainingClient]:
-        yield from self.created.__await__()
-        return self
 
     # Sampling from what was learnt so far
 

@@ -99,6 +99,7 @@ class Work(Generic[T]):
         if loop is not None and task is not None and not loop.is_closed():
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(task.cancel)
+        self._journey.abandon()
         self._leave()
 
     def _leave(self) -> None:

@@ -136,11 +136,12 @@ def check_lengths(data: Sequence[Datum]) -> None:
         if datum.model_input.length == 0:
             raise InvalidInputError(f"Datum {index} has no tokens.")
         for name, tensor in datum.loss_fn_inputs.items():
-            _check_tensor(index, name, tensor, datum.model_input.length)
+            if tensor.values.ndim:  # a single number lines up with nothing
+                _check_tensor(index, name, tensor, datum.model_input.length)
 
 
 def _check_tensor(index: int, name: str, tensor: TensorData, length: int) -> None:
-    shape = tensor.shape or [len(tensor.values)]
+    shape = list(tensor.values.shape) if tensor.shape is None else tensor.shape
     if not shape or shape[0] != length:
         raise InvalidInputError(
             f"Datum {index}: {name!r} has {shape[0] if shape else 0} rows, "

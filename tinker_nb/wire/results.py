@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from tinker_nb.wire.base import WireModel
 from tinker_nb.wire.tensors import TensorData
@@ -45,6 +49,16 @@ class SampledSequence:
     topk_logprobs: list[TopkRow] | None = None
     text: str | None = None
 
+    @property
+    def tokens_np(self) -> npt.NDArray[np.int32]:
+        """The tokens as an array."""
+        return np.asarray(self.tokens, dtype=np.int32)
+
+    @property
+    def logprobs_np(self) -> npt.NDArray[np.float32] | None:
+        """The log-probabilities as an array."""
+        return None if self.logprobs is None else np.asarray(self.logprobs, dtype=np.float32)
+
 
 @dataclass(frozen=True)
 class PromptAltTokens:
@@ -70,6 +84,13 @@ class SampleResponse:
     target_prompt_logprobs: TensorData | None = None
     prompt_cache_hit_tokens: int = 0
     prompt_alt_tokens: PromptAltTokens | None = None
+
+    @property
+    def prompt_logprobs_np(self) -> npt.NDArray[np.float32] | None:
+        """The prompt's log-probabilities as an array; NaN where there is none."""
+        if self.prompt_logprobs is None:
+            return None
+        return np.array([math.nan if p is None else p for p in self.prompt_logprobs], np.float32)
 
 
 class OptimStepResponse(WireModel):

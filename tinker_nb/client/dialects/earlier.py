@@ -48,7 +48,6 @@ class EarlierJson(Dialect):
                 "save_weights_external",
                 "get_external_weights_urls",
                 "copy_weights",
-                "create_custom_loss",
                 "search_sessions",
                 "assign_session_project",
                 "export_session_trace",

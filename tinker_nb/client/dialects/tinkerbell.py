@@ -30,6 +30,7 @@ from tinker_nb.wire.requests import CreateModelRequest, OptimStepRequest, Sample
 from tinker_nb.wire.results import ForwardBackwardOutput, SampledSequence, SampleResponse
 
 _NO_FILES = "it keeps no files"
+_NO_SCORES = "it gives no log-probabilities of the data"
 _NO_RECORDS = "it keeps no records"
 _NO_NAMES = "it does not say which model is behind an id"
 _PATHS = {
@@ -61,9 +62,9 @@ class Tinkerbell(Dialect):
     is_one_server = True
     missing: ClassVar[Mapping[str, str]] = {
         "forward": "its forward adds gradients up, as forward_backward does",
-        "forward_backward_custom": "it gives no log-probabilities of the data",
+        "forward_backward_custom": _NO_SCORES,
+        "create_custom_loss": _NO_SCORES,
         "compute_logprobs": "it scores no prompts",
-        "create_custom_loss": "its losses travel as pickles, which this client never sends",
         "get_base_model": _NO_NAMES,
         "get_tokenizer": _NO_NAMES,
         "get_tokenizer_files": "only the embedded server gives them",

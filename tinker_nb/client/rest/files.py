@@ -151,6 +151,7 @@ class FileOperations(RestOperations):
         >>> files = rest.download_checkpoint(path, "final").result()
         >>> files = await rest.download_checkpoint_async(path, "final")
         """
+        await self._server.require("download_checkpoint")
         # Loaded with the first download: httpx is a good part of what importing us would cost.
         from tinker_nb.client.downloads.downloading import download_archive, download_files
 
