@@ -26,6 +26,7 @@ TOKENS = [7, 8]
 #: What is there from the beginning: a checkpoint of each kind, and one that needs a token.
 RUN = "earlier:train:0"
 STATE, SAMPLER = f"tinker://{RUN}/weights/w", f"tinker://{RUN}/sampler_weights/w"
+FAILED = {"error": "The weights are gone.", "category": "user"}
 FOREIGN, TOKEN = "tinker://theirs:train:0/weights/w", "open-sesame-token"
 _KINDS = {
     "save_weights": "weights",
@@ -47,7 +48,7 @@ class WeightsStub(Stub):
     drawn
         The result of every sample as protobuf; made up when not given.
     failing
-        What the next futures end in, each once.
+        The endpoints whose futures end in `FAILED`.
     taken
         With which status a checkpoint's name is refused that there is already.
     repeats_model_id
@@ -57,7 +58,7 @@ class WeightsStub(Stub):
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     saved: dict[str, str] = field(default_factory=dict)
     drawn: bytes | None = None
-    failing: list[dict[str, Any]] = field(default_factory=list)
+    failing: set[str] = field(default_factory=set)
     taken: int = 400
     repeats_model_id: bool = True
 
@@ -65,15 +66,16 @@ class WeightsStub(Stub):
         """Forget all that was done; ids are counted anew, so that two tours give the same ones."""
         self.models, self.samplers, self.sessions, self.futures = {}, {}, {}, {}
         self.saved = dict.fromkeys((STATE, SAMPLER, FOREIGN), BASE)
-        self.drawn, self.failing, self.taken, self.repeats_model_id = None, [], 400, True
+        self.drawn, self.failing, self.taken, self.repeats_model_id = None, set(), 400, True
         self.config, self._numbers = {}, itertools.count()
         self.refuse_once.clear()
         self.seen.clear()
         self.greetings.clear()
 
-    def future(self, result: Any, **more: Any) -> dict[str, Any]:
-        """Promise a result, or the failure that is next."""
-        return self.promise(self.failing.pop(0) if self.failing else result, **more)
+    def future(self, request: Request, result: Any, **more: Any) -> dict[str, Any]:
+        """Promise the result of a request, or that it fails."""
+        fails = request.url.path.removeprefix(f"{API}/") in self.failing
+        return self.promise(FAILED if fails else result, **more)
 
     def bodies(self, name: str) -> list[Any]:
         """Return the bodies that came to an endpoint."""
@@ -82,7 +84,7 @@ class WeightsStub(Stub):
     def add_model(self, session_id: str, number: int, base_model: str, **info: Any) -> str:
         """Make a model, and return its id."""
         model_id = f"{session_id}:train:{number}"
-        data = {"arch": "toy", "model_name": base_model, "tokenizer_id": f"{base_model}:1"}
+        data = {"arch": "toy", "model_name": base_model, "tokenizer_id": base_model}
         known = {"model_id": model_id, "model_data": data, "is_lora": True, "type": "get_info"}
         self.models[model_id] = {**known, "model_name": base_model, **info}
         return model_id
@@ -122,7 +124,7 @@ def model_router(plain: Stub) -> APIRouter:
         place = (body["session_id"], body["model_seq_id"], body["base_model"])
         rank, optimizer = body["lora_config"]["rank"], body["optimizer_config"]
         model_id = stub.add_model(*place, lora_rank=rank, optimizer_config=optimizer)
-        return stub.future({"model_id": model_id, "type": "create_model"})
+        return stub.future(request, {"model_id": model_id, "type": "create_model"})
 
     @router.post("/get_info")
     async def get_info(request: Request) -> Any:
@@ -133,7 +135,7 @@ def model_router(plain: Stub) -> APIRouter:
     async def optim_step(request: Request) -> Any:
         body = await request.json()
         params = body.get("adam_params") or body["optimizer_params"]
-        return stub.future({"metrics": {"learning_rate": params["learning_rate"]}})
+        return stub.future(request, {"metrics": {"learning_rate": params["learning_rate"]}})
 
     @router.post("/load_weights")
     async def load_weights(request: Request) -> Any:
@@ -142,7 +144,7 @@ def model_router(plain: Stub) -> APIRouter:
         if ("model_id" in body) is ("session_id" in body):
             return refused(400, "A load is addressed by model_id or by session_id.")
         if path not in stub.saved:
-            return stub.future({"error": f"There is no checkpoint {path}.", "category": "user"})
+            return stub.future(request, {"error": f"There is no checkpoint {path}.", "category": "user"})
         if path == FOREIGN and body.get("weights_access_token") != TOKEN:
             # Some servers quote what was wrong in a request.
             return refused(403, f"That opens nothing: {body}")
@@ -153,7 +155,7 @@ def model_router(plain: Stub) -> APIRouter:
             place = (body["session_id"], body["model_seq_id"], base_model)
             model_id = stub.add_model(*place, lora_rank=8, optimizer_config=optimizer)
             answer |= {"model_id": model_id} if stub.repeats_model_id else {}
-        return stub.future(answer)
+        return stub.future(request, answer)
 
     return router
 
@@ -172,13 +174,13 @@ def weight_router(plain: Stub) -> APIRouter:
             session_id = body["model_id"].partition(":")[0]
             place = (session_id, body["sampling_session_seq_id"], model["model_name"])
             sampler_id = stub.add_sampler(*place, None)
-            return stub.future({"sampling_session_id": sampler_id, "path": None, "type": name})
+            return stub.future(request, {"sampling_session_id": sampler_id, "path": None, "type": name})
         path = f"tinker://{body['model_id']}/{_KINDS[name]}/{body['path']}"
         if path in stub.saved and not body.get("overwrite"):
             return refused(stub.taken, f"There is a checkpoint {body['path']} already.")
         stub.saved[path] = model["model_name"]
         size = {"size_bytes": 4096} if name == "save_weights_external" else {}
-        return stub.future({"path": path, "type": name, **size})
+        return stub.future(request, {"path": path, "type": name, **size})
 
     @router.post("/create_sampling_session")
     async def create_sampling_session(request: Request) -> Any:
@@ -206,7 +208,7 @@ def sample_router(plain: Stub) -> APIRouter:
         # Returned as it is when it is asked for.
         result = Response(content, media_type="application/x-protobuf")
         names = [f"{body['seq_id']}/{each}" for each in range(body["num_samples"])]
-        return stub.future(result, sample_sequence_ids=names)
+        return stub.future(request, result, sample_sequence_ids=names)
 
     return router
 
@@ -234,8 +236,8 @@ _POLL, _SESSION = "retrieve_future", "create_session"
 MAY_DIFFER = {
     (_POLL, "known_state"): "ours: our own server answers as soon as the state is another one",
     (_POLL, "allow_metadata_only"): "theirs: whether a size may come first; absent, it may not",
+    (_POLL, "x-idempotency-key"): "theirs: a poll changes nothing, it needs none",
     (_SESSION, "sdk_version"): "each says its own",
-    (_SESSION, "tags"): "the same ones; theirs are in no order",
     ("asample", "x-tinker-sampling-backpressure"): "theirs: asks to be refused early with 429",
     (_POLL, "x-tinker-create-promise-roundtrip-time"): "theirs: a time it took, for statistics",
     ("get_info", ""): "theirs: asked with each creation; ours asks when somebody wants to know",
@@ -268,8 +270,11 @@ def _told(seen: Seen) -> tuple[str, dict[str, Any]]:
         if name.startswith("x-tinker-") or name in ("x-api-key", "accept", "content-type")
     }
     said["x-idempotency-key"] = str("x-idempotency-key" in seen.headers)
-    said |= {"": f"{seen.method} {seen.path} {seen.query}"}
-    return seen.path.split("/")[3], {**said, **_numbers_alike(seen.body or {})}
+    body = dict(seen.body or {})
+    if "tags" in body:
+        body["tags"].sort()  # the official SDK sends them in no order
+    said |= {"request": f"{seen.method} {seen.path} {seen.query}"}
+    return seen.path.split("/")[3], {**said, **_numbers_alike(body)}
 
 
 def _numbers_alike(value: Any) -> Any:

@@ -275,8 +275,8 @@ ATTRIBUTES_LEFT_OUT = {
     "Datum": {"loss_fn_input_spans", "model_input_spans", "with_provenance"},  # _PROVENANCE
     "ImageChunk": {"serialize_data", "validate_data"},  # its pydantic hooks
     "OptimStepRequest": {"optim_params"},  # as the wire has it: adam_params, optimizer_params
-    "SampleResponse": {"prompt_logprobs_np", "topk_prompt_logprobs_np"},  # lists only
-    "SampledSequence": {"logprobs_np", "tokens_np", "topk_logprobs_np"},  # lists only
+    "SampleResponse": {"topk_prompt_logprobs_np"},  # a list only
+    "SampledSequence": {"topk_logprobs_np"},  # a list only
     "SaveWeightsForSamplerResponse": {"get_console_url", "get_playground_url"},  # hosted pages
     "SaveWeightsResponse": {"get_console_url"},  # hosted pages
 }

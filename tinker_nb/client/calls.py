@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from tinker_nb.client.chunks import split
@@ -66,6 +66,13 @@ def made(request: type[M], **body: Any) -> M:
     except PydanticSerializationError as error:
         raise InvalidInputError(f"user_metadata cannot be sent: {error}.") from error
     return ask
+
+
+def sealed(token: str | SecretStr | None) -> SecretStr | None:
+    """Return a token that shows itself nowhere; None where there is none."""
+    if not token or isinstance(token, SecretStr):
+        return token or None
+    return SecretStr(token)
 
 
 def single(

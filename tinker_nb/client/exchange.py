@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from tinker_nb.client.retry import Failure
 from tinker_nb.errors import (
-    APIConnectionError,
     APIResponseValidationError,
     APIStatusError,
+    TinkerError,
     status_error_class,
 )
 
@@ -95,7 +95,7 @@ class NoAnswer:
     """An exchange that ended without an answer."""
 
     failure: Failure
-    error: APIConnectionError
+    error: TinkerError
 
 
 def detail_of(reply: Reply) -> tuple[str, object]:

@@ -23,6 +23,7 @@ from tinker_nb.client.server import Greeting, Server
 from tinker_nb.client.states import FutureSnapshot, FutureState
 from tinker_nb.errors import TinkerError
 from tinker_nb.wire.requests import CancelFutureRequest
+from tinker_nb.wire.results import CreateModelResponse
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -109,6 +110,9 @@ class Journey(Generic[T]):
             [part.collect(greeting, self._on_retry, self._on_news) for part in self._parts]
         )
         result = self._call.read([part.result for part in self._parts])
+        if isinstance(result, CreateModelResponse):
+            # Some servers name a new model only in the result.
+            self._future._change(self._future.snapshot.state, model_id=result.model_id)
         self.server.history.add(self._call.kind.name, time.time() - self._since)
         return result
 

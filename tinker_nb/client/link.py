@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 import urllib.request
+from collections.abc import Awaitable
 from functools import lru_cache
 from typing import cast
 
@@ -23,11 +24,14 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 from pydantic import SecretStr
 
+from tinker_nb.client.credentials import refuse_unsendable
 from tinker_nb.client.endpoint import Endpoint
 from tinker_nb.client.exchange import NoAnswer, Reply, Request
+from tinker_nb.client.keys import KeySource
 from tinker_nb.client.limits import Budget
 from tinker_nb.client.retry import Failure
-from tinker_nb.errors import APIConnectionError, APITimeoutError, ConfigurationError
+from tinker_nb.client.tokens import is_refused_token
+from tinker_nb.errors import APIConnectionError, APITimeoutError, TinkerError
 
 _CONNECT_TIMEOUT = 5.0
 _KEEP_ALIVE = 4.5  # servers close idle connections after five seconds and more
@@ -41,7 +45,8 @@ _TOKEN_IN_BODY = re.compile(rb'"weights_access_token":"([^"]+)"')
 class Link:
     """The connections of one loop."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, keys: KeySource) -> None:
+        self._endpoint, self._keys = endpoint, keys
         self._url = endpoint.base_url.rstrip("/")
         # Polls are held for long; submissions must not wait behind them.
         self._budgets = {
@@ -62,10 +67,17 @@ class Link:
         self._target = lru_cache(maxsize=64)(lambda path: httpx.URL(self._url + path))
 
     async def send(self, request: Request) -> Reply | NoAnswer:
-        """Send a request one time and return whatever comes of it."""
+        """Send a request one time, in its turn, and return whatever comes of it."""
+        return await self._guarded(self._in_turn(request))
+
+    async def show(self, request: Request, key: SecretStr | None) -> Reply | NoAnswer:
+        """Send a request with a key of its own, out of turn: all the others may wait for it."""
+        return await self._guarded(self._once(request, key))
+
+    async def _guarded(self, sending: Awaitable[Reply | NoAnswer]) -> Reply | NoAnswer:
         before = sys.exception()
         try:
-            return await self._exchange(request)
+            return await sending
         except (httpx.HTTPError, aiohttp.ClientError) as error:
             return NoAnswer(failure_of(error), _unreachable(error, self._url))
         except BaseException as error:
@@ -73,30 +85,49 @@ class Link:
             _bare(error, before)
             raise
 
-    async def _exchange(self, request: Request) -> Reply:
-        sent = self._request(request)
+    async def _in_turn(self, request: Request) -> Reply | NoAnswer:
         budget = self._budgets[request.lane]
         async with budget.taking(len(request.payload.content) if request.payload else 0):
-            answer = await self._transport.handle_async_request(sent)
-            content = await self._whole_body(answer)
-            if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            tried = await self._opened(request)
+            if isinstance(tried, Reply) and tried.status == httpx.codes.TOO_MANY_REQUESTS:
                 budget.slow_down(time.monotonic() + _SLOW_SECONDS, _SLOW_SUBMISSIONS)
+        return tried
+
+    async def _opened(self, request: Request) -> Reply | NoAnswer:
+        """Send a request with what opens the server now, again where that was refused as stale."""
+        key = await self._keys.now(self._endpoint)
+        if isinstance(key, NoAnswer):
+            return key
+        reply = await self._once(request, key)
+        if not is_refused_token(reply.status, reply.headers):
+            return reply
+        other = await self._keys.instead_of(key, self._endpoint)
+        if other is None or isinstance(other, NoAnswer):
+            return other or reply
+        return await self._once(request, other)
+
+    async def _once(self, request: Request, key: SecretStr | None) -> Reply:
+        answer = await self._transport.handle_async_request(self._request(request, key))
+        content = await self._whole_body(answer)
         kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         if answer.status_code >= httpx.codes.BAD_REQUEST:
-            content = self._masked(content, request)  # errors quote it
+            content = self._masked(content, request, key)  # errors quote it
         return Reply(answer.status_code, kind, content, answer.headers)
 
-    def _masked(self, content: bytes, request: Request) -> bytes:
+    def _masked(self, content: bytes, request: Request, key: SecretStr | None) -> bytes:
         """Return what a server says, without the secrets it may have repeated from a request."""
-        sealed = [each.get_secret_value().encode() for each in self._sealed.values()]
+        secrets = [*self._sealed.values(), *([key] if key is not None else [])]
+        sealed = [each.get_secret_value().encode() for each in secrets]
         sealed += [each.encode() for name, each in request.headers.items() if "Token" in name]
         sealed += _TOKEN_IN_BODY.findall(request.payload.content) if request.payload else []
         for secret in filter(None, sealed):
             content = content.replace(secret, b"(secret)")
         return content
 
-    def _request(self, request: Request) -> httpx.Request:
+    def _request(self, request: Request, key: SecretStr | None) -> httpx.Request:
         sealed = {name: each.get_secret_value() for name, each in self._sealed.items()}
+        if key is not None:
+            sealed["X-API-Key"] = key.get_secret_value()
         payload, headers = request.payload, {**self._headers, **sealed, **request.headers}
         if request.method != "GET":
             headers["Content-Type"] = payload.content_type if payload else "application/json"
@@ -146,12 +177,7 @@ def _sealed(endpoint: Endpoint) -> dict[str, SecretStr]:
     if endpoint.api_key:
         sealed["X-API-Key"] = endpoint.api_key
     for name, value in sealed.items():
-        # Found out later, the value would be quoted in the message of whoever finds out.
-        if not re.fullmatch(r"[\t\x20-\x7e]*", value.get_secret_value()):
-            raise ConfigurationError(
-                f"What is to be sent as {name} holds characters that no header can carry.",
-                advice="Look for a line break at its end, or letters beyond ASCII.",
-            )
+        refuse_unsendable(name, value)
     return sealed
 
 
@@ -163,7 +189,7 @@ def _bare(error: BaseException | None, before: BaseException | None) -> None:
     """Take the frames off an error and what it came from, up to one that was there before."""
     if error is None or error is before or error.__traceback__ is None:
         return
-    if isinstance(error, Exception):
+    if isinstance(error, Exception) and not isinstance(error, TinkerError):
         # A mistake of ours: where it was is kept as text, in which there are no variables.
         error.add_note("Below:\n" + "".join(traceback.format_tb(error.__traceback__)))
     error.__traceback__ = None

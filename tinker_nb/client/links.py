@@ -7,17 +7,23 @@ import contextlib
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+
 from tinker_nb.client.endpoint import Endpoint
+from tinker_nb.client.exchange import NoAnswer, Reply
+from tinker_nb.client.keys import KeySource
 from tinker_nb.client.loops import loop_thread
+from tinker_nb.client.tokens import exchange_request
 
 if TYPE_CHECKING:
     from tinker_nb.client.link import Link
 
 
 class Links:
-    """The links to one server, by event loop."""
+    """The links to one server, by event loop; all of them open it with the same keys."""
 
     def __init__(self) -> None:
+        self.keys = KeySource(self._exchanged)
         self._open: dict[asyncio.AbstractEventLoop, tuple[Link, AsyncGenerator[None]]] = {}
 
     async def here(self, endpoint: Endpoint) -> Link:
@@ -27,10 +33,13 @@ class Links:
             # Loaded with the first request: httpx is a good part of what importing us would cost.
             from tinker_nb.client.link import Link
 
-            link = Link(endpoint)
+            link = Link(endpoint, self.keys)
             self._open[loop] = (link, self._life_of(link, loop))
             await anext(self._open[loop][1])
         return self._open[loop][0]
+
+    async def _exchanged(self, endpoint: Endpoint, key: SecretStr | None) -> Reply | NoAnswer:
+        return await (await self.here(endpoint)).show(exchange_request(), key)
 
     async def _life_of(self, link: Link, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None]:
         """Close the connections of a loop before it ends.
@@ -46,6 +55,7 @@ class Links:
 
     async def aclose(self) -> None:
         """Close the connections of every loop that can still be reached."""
+        self.keys.stop()
         here = asyncio.get_running_loop()
         for loop, (_, life) in list(self._open.items()):
             if loop is here:
@@ -60,6 +70,7 @@ class Links:
 
         May be called on any thread, and where nothing may be awaited.
         """
+        self.keys.stop()
         for loop, (_, life) in list(self._open.items()):
             with contextlib.suppress(RuntimeError):  # the loop is closed, and with it these
                 loop.call_soon_threadsafe(_begin_closing, life)

@@ -89,7 +89,7 @@ class MakesClients:
         path: str,
         base_model: str | None = None,
         user_metadata: dict[str, Any] | None = None,
-        weights_access_token: str | None = None,
+        weights_access_token: str | SecretStr | None = None,
         optimizer: OptimizerConfig | None = None,
     ) -> TrainingClient:
         """Make a model of a checkpoint's weights; its optimizer starts anew.
@@ -130,7 +130,7 @@ class MakesClients:
         path: str,
         base_model: str | None = None,
         user_metadata: dict[str, Any] | None = None,
-        weights_access_token: str | None = None,
+        weights_access_token: str | SecretStr | None = None,
     ) -> TrainingClient:
         """Make a model of a checkpoint's weights and its optimizer's state, to train on.
 
@@ -257,11 +257,14 @@ class MakesClients:
 
 
 def _state_body(
-    path: str, base_model: str | None, metadata: dict[str, Any] | None, token: str | None
+    path: str,
+    base_model: str | None,
+    metadata: dict[str, Any] | None,
+    token: str | SecretStr | None,
 ) -> dict[str, Any]:
     return {
         "path": check_model_path(path),
         "base_model": base_model,
         "user_metadata": metadata,
-        "weights_access_token": SecretStr(token) if token else None,
+        "weights_access_token": calls.sealed(token),
     }

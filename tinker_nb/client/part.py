@@ -22,7 +22,6 @@ from tinker_nb.client.server import Greeting, Server
 from tinker_nb.client.states import FutureState, QueueNote
 from tinker_nb.client.transport import GARBLED, OnRetry, told_tries, verdict
 from tinker_nb.errors import (
-    APIError,
     APIResponseValidationError,
     BadRequestError,
     FutureLostError,
@@ -210,7 +209,7 @@ def _told(error: TinkerError, retries: int, since: float) -> TinkerError:
     return told_tries(error, retries, time.monotonic() - since)
 
 
-def _gave_up(tried: Reply | NoAnswer, request_id: str) -> APIError:
+def _gave_up(tried: Reply | NoAnswer, request_id: str) -> TinkerError:
     error = verdict(tried)[1]
     error.request_id = request_id
     return error

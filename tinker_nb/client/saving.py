@@ -76,7 +76,7 @@ class SavesWeights:
         )
 
     def _load_state(
-        self, path: str, weights_access_token: str | None = None
+        self, path: str, weights_access_token: str | SecretStr | None = None
     ) -> Call[LoadWeightsResponse]:
         """Load a checkpoint's weights into this model; the optimizer starts anew.
 
@@ -98,7 +98,7 @@ class SavesWeights:
         return _load(path, weights_access_token, optimizer=False)
 
     def _load_state_with_optimizer(
-        self, path: str, weights_access_token: str | None = None
+        self, path: str, weights_access_token: str | SecretStr | None = None
     ) -> Call[LoadWeightsResponse]:
         """Load a checkpoint's weights and its optimizer state into this model.
 
@@ -207,12 +207,12 @@ def _checked(recipients: Sequence[str] | None) -> list[str] | None:
     return list(recipients)
 
 
-def _load(path: str, token: str | None, *, optimizer: bool) -> Call[Any]:
+def _load(path: str, token: str | SecretStr | None, *, optimizer: bool) -> Call[Any]:
     return calls.of_model(
         "LoadWeights",
         LoadWeightsRequest,
         operation="load_state_with_optimizer" if optimizer else "load_state",
         path=check_model_path(path),
         optimizer=optimizer,
-        weights_access_token=SecretStr(token) if token else None,
+        weights_access_token=calls.sealed(token),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import threading
 
@@ -38,6 +39,7 @@ class Sending:
         self._transport = transport
         self._dialect = dialect
         self._harmless = harmless
+        self._is_given_up = False
         self._lock = threading.Lock()
         self._sent: concurrent.futures.Future[Reply] | None = None
 
@@ -47,6 +49,8 @@ class Sending:
             return await self._send(on_retry)
         # The lock is for carriers on two loops that meet here.
         with self._lock:
+            if self._is_given_up:
+                raise asyncio.CancelledError
             if self._sent is None:
                 self._sent = loop_thread().submit(self._send(on_retry))
         return await wait_async(self._sent)
@@ -54,6 +58,7 @@ class Sending:
     def abandon(self) -> None:
         """Send it no more: what was given up must not reach the server minutes later."""
         with self._lock:
+            self._is_given_up = True
             if self._sent is not None:
                 self._sent.cancel()
 

@@ -182,12 +182,12 @@ class Server:
     # How it presents itself
 
     async def _greet(self) -> Greeting:
-        config, dynamic, root = await asyncio.gather(
-            self._ask_config(), self._ask_dynamic(), self._ask_root()
-        )
-        dialect = self._told or recognise(root, config is not None)
+        said = await self._ask_config()
+        config = said or ClientConfigResponse()
+        await self.transport.follow(config)
+        dynamic, root = await asyncio.gather(self._ask_dynamic(), self._ask_root())
+        dialect = self._told or recognise(root, said is not None)
         can_cancel = dynamic.sample_cancel_enabled and "cancel_future" not in dialect.missing
-        config = config or ClientConfigResponse()
         patience = await self._poll_patience(config)
         return Greeting(dialect, config, can_cancel, patience, listed_endpoints(root))
 

@@ -192,7 +192,11 @@ class ServiceClient(MakesClients, MakesLosses):
         return RestClient.on(self.server)
 
     async def copy_weights_async(
-        self, path: str, *, ttl_seconds: int | None = None, weights_access_token: str | None = None
+        self,
+        path: str,
+        *,
+        ttl_seconds: int | None = None,
+        weights_access_token: str | SecretStr | None = None,
     ) -> str:
         """Copy weights into this client's project, and return the path of the copy.
 

@@ -10,6 +10,8 @@ import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
+from pydantic import SecretStr
+
 from tinker_nb.client.endpoint import Endpoint
 from tinker_nb.client.exchange import NoAnswer, Reply, Request, status_error
 from tinker_nb.client.links import Links
@@ -21,7 +23,8 @@ from tinker_nb.client.retry import (
     retry_delay,
     retry_note,
 )
-from tinker_nb.errors import APIError, APIResponseValidationError, ConfigurationError, TinkerError
+from tinker_nb.errors import APIResponseValidationError, ConfigurationError, TinkerError
+from tinker_nb.wire.responses import ClientConfigResponse
 
 E = TypeVar("E", bound=TinkerError)
 #: Called before each retry with the number of retries so far and what a card should say.
@@ -36,7 +39,7 @@ _NOBODY_KNOWS = (
 GARBLED = Failure(reason="an answer that is not JSON")
 
 
-def verdict(tried: Reply | NoAnswer) -> tuple[Failure, APIError]:
+def verdict(tried: Reply | NoAnswer) -> tuple[Failure, TinkerError]:
     """Return what a try that went wrong means for a retry, and the error it would end in."""
     if isinstance(tried, NoAnswer):
         return tried.failure, tried.error
@@ -154,6 +157,32 @@ class Transport:
         """Send a request one time and return whatever comes of it."""
         endpoint = await self.ready()
         return await (await self._links.here(endpoint)).send(request)
+
+    async def follow(self, config: ClientConfigResponse) -> None:
+        """Open the server from here on as it wishes: with the key, or with tokens in its place.
+
+        Raises
+        ------
+        ConfigurationError
+            What there is to open it with will not do.
+        APIError
+            It gave no token for the key.
+        """
+        self._links.keys.follow(config, await self.ready())
+        if config.pjwt_auth_enabled:
+            await self.key()
+
+    async def key(self) -> SecretStr | None:
+        """Return what opens the server now; raises what `follow` does."""
+        endpoint = await self.ready()
+        started, attempt = time.monotonic(), 0
+        while isinstance(tried := await self._links.keys.now(endpoint), NoAnswer):
+            wait = self.retry_in(tried.failure, attempt, started, endpoint.retry)
+            if wait is None:
+                raise told_tries(tried.error, attempt, time.monotonic() - started)
+            attempt += 1
+            await asyncio.sleep(wait)
+        return tried
 
     @staticmethod
     def retry_in(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from tinker_nb.wire.base import WireModel
 from tinker_nb.wire.params import OptimizerConfig
@@ -17,6 +17,7 @@ class ClientConfigResponse(WireModel):
     """Answer of client/config; a server may leave out everything."""
 
     pjwt_auth_enabled: bool = False
+    credential_default_source: str = "api_key"
     parallel_fwdbwd_chunks: bool = True
     fwdbwd_max_chunk_len: int = 1024
     fwdbwd_max_chunk_bytes_count: int = 5_000_000
@@ -28,6 +29,12 @@ class ClientConfigResponse(WireModel):
     sample_use_retrieve_futures: bool = False
     sample_join_sampling_session: bool = False
     custom_loss_server_side: bool = False
+
+
+class AuthTokenResponse(WireModel):
+    """Answer of auth/token: what a key was exchanged for."""
+
+    jwt: SecretStr
 
 
 class ClientDynamicConfigResponse(WireModel):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from typing import Any
+from pydantic import SecretStr
 
+from tinker_nb.client.credentials import claims_of, is_jwt
 from tinker_nb.client.operations import future_of
 from tinker_nb.client.rest.admin import AdminOperations
 from tinker_nb.client.rest.checkpoints import CheckpointOperations
@@ -29,7 +28,9 @@ class RestClient(
     base_url
         The server; ``TINKER_BASE_URL`` or the hosted service when not given.
     api_key
-        The key; ``TINKER_API_KEY`` when not given. A server on this machine may need none.
+        The key; ``TINKER_API_KEY`` when not given, for a server on another machine also what
+        ``TINKER_CREDENTIAL_CMD`` prints, or the key that `tinker auth login` has stored. A server
+        on this machine may need none.
     retry
         How patient to be with a server that fails.
 
@@ -42,34 +43,36 @@ class RestClient(
     """
 
     async def whoami_async(self) -> WhoamiResponse:
-        """Return whose key this is, as the key itself says; nothing is sent.
+        """Return whose key this is, as a JWT says.
 
-        Only a key that is a JWT says it. Exchanging another key for one is not done here.
+        That is the one the server exchanged the key for, where it does so, else the key itself.
 
         Raises
         ------
         ConfigurationError
-            The key says nothing of its owner.
+            There is no JWT, or it does not say whose it is.
 
         Examples
         --------
         >>> rest.whoami().result().user_urn
         >>> (await rest.whoami_async()).user_urn
         """
-        key = (await self._server.transport.ready()).api_key
-        return identity_in(key.get_secret_value() if key is not None else "")
+        await self._server.greeting()
+        return identity_in(await self._server.transport.key() or "")
 
     whoami = future_of(whoami_async)
 
 
-def identity_in(key: str) -> WhoamiResponse:
+def identity_in(key: str | SecretStr) -> WhoamiResponse:
     """Return whose key it is; raises `ConfigurationError`, in which the key does not appear."""
-    if not key.startswith("eyJ"):
+    key = key if isinstance(key, SecretStr) else SecretStr(key)
+    if not is_jwt(key):
         raise ConfigurationError(
-            "This key does not say whose it is: only a JWT does, which begins with eyJ.",
-            advice="This client does not exchange keys for JWTs; give it one as api_key.",
+            "This key does not say whose it is: only a JWT does, which begins with eyJ, and this "
+            "server exchanges no keys for one.",
+            advice="Give a JWT as api_key.",
         )
-    claims = _claims(key)
+    claims = claims_of(key)
     if not (claims.get("sub") and claims.get("org_id")):
         raise ConfigurationError("This key is a JWT that does not say whose it is.")
     return WhoamiResponse(
@@ -77,13 +80,3 @@ def identity_in(key: str) -> WhoamiResponse:
         org_urn=f"tml:organization:{claims['org_id']}",
         email=claims.get("email") or None,
     )
-
-
-def _claims(key: str) -> dict[str, Any]:
-    """Return what a JWT says, or nothing; it is not verified, for the server does that."""
-    payload = [*key.split("."), ""][1]
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except ValueError:
-        return {}
-    return claims if isinstance(claims, dict) else {}
