@@ -144,7 +144,7 @@ def model_router(plain: Stub) -> APIRouter:
         if ("model_id" in body) is ("session_id" in body):
             return refused(400, "A load is addressed by model_id or by session_id.")
         if path not in stub.saved:
-            return stub.future(request, {"error": f"There is no checkpoint {path}.", "category": "user"})
+            return refused(404, f"There is no checkpoint {path}.")
         if path == FOREIGN and body.get("weights_access_token") != TOKEN:
             # Some servers quote what was wrong in a request.
             return refused(403, f"That opens nothing: {body}")
@@ -174,7 +174,8 @@ def weight_router(plain: Stub) -> APIRouter:
             session_id = body["model_id"].partition(":")[0]
             place = (session_id, body["sampling_session_seq_id"], model["model_name"])
             sampler_id = stub.add_sampler(*place, None)
-            return stub.future(request, {"sampling_session_id": sampler_id, "path": None, "type": name})
+            made = {"sampling_session_id": sampler_id, "path": None, "type": name}
+            return stub.future(request, made)
         path = f"tinker://{body['model_id']}/{_KINDS[name]}/{body['path']}"
         if path in stub.saved and not body.get("overwrite"):
             return refused(stub.taken, f"There is a checkpoint {body['path']} already.")

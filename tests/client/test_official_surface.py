@@ -264,7 +264,6 @@ def test_errors_are_the_same_tree() -> None:
 
 ATTRIBUTES_LEFT_OUT = {
     "ClientConfigResponse": {
-        "credential_default_source",
         "inflight_response_bytes_semaphore_size",
         "sample_enable_stuck_detection",
         "sample_no_retries",

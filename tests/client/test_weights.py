@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -19,7 +19,6 @@ from tests.client.stub_weights import (
     BASE,
     FOREIGN,
     MAY_DIFFER,
-    RUN,
     SAMPLER,
     STATE,
     TOKEN,
@@ -27,7 +26,7 @@ from tests.client.stub_weights import (
     differences,
     weights_stub,
 )
-from tinker_nb import SamplingClient, ServiceClient, TinkerFuture, TrainingClient, types
+from tinker_nb import ServiceClient, TinkerFuture, TrainingClient, types
 from tinker_nb.client import calls
 from tinker_nb.client.loops import loop_thread
 from tinker_nb.client.retry import RetryPolicy
@@ -39,7 +38,6 @@ from tinker_nb.errors import (
     NotFoundError,
     PermissionDeniedError,
     RequestFailedError,
-    TinkerError,
     UnprocessableEntityError,
 )
 
@@ -395,7 +393,7 @@ async def test_a_name_that_is_taken(
         training = await service.create_lora_training_client_async(BASE)
         await (await getattr(training, f"{name}_async")("step-1"))
         asked = len(stub.seen)
-        with pytest.raises(kind, match="There is a checkpoint step-1 already.") as awaited:
+        with pytest.raises(kind, match="There is a checkpoint step-1 already") as awaited:
             await (await getattr(training, f"{name}_async")("step-1"))
         with pytest.raises(kind) as waited:
             await asyncio.to_thread(lambda: getattr(training, name)("step-1").result(WAIT))
@@ -458,6 +456,51 @@ def test_nothing_is_done_with_a_model_that_failed(stub: WeightsStub) -> None:
     assert stub.bodies("save_weights") == []
 
 
+READS = [each for each in SENDS if each.args and each.args[0] in (STATE, SAMPLER, FOREIGN)]
+READS = [each for each in READS if each.name != "copy_weights"]
+OPENS = [each for each in READS if TOKEN in (*each.args, *each.more.values())]
+
+
+@pytest.mark.parametrize("operation", READS, ids=title)
+def test_what_is_not_there_is_said_by_the_server(operation: Operation, stub: WeightsStub) -> None:
+    stub.saved.clear()
+    for tour in (blocking, lambda *given: asyncio.run(awaited(*given))):
+        with pytest.raises(NotFoundError, match=f"There is no checkpoint {operation.args[0]}"):
+            tour(operation, stub)
+
+
+def sealed(value: Any, token: Any) -> Any:
+    return token if value == TOKEN else value
+
+
+def with_token(operation: Operation, token: Any) -> Operation:
+    more = {name: sealed(each, token) for name, each in operation.more.items()}
+    return replace(operation, args=tuple(sealed(each, token) for each in operation.args), more=more)
+
+
+@pytest.mark.parametrize("operation", OPENS, ids=title)
+@pytest.mark.parametrize("kind", [str, SecretStr])
+def test_a_token_is_shown_nowhere(
+    operation: Operation,
+    kind: Any,
+    stub: WeightsStub,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(0)
+    wrong = "wr0ng-t0ken"
+    for tour in (blocking, lambda *given: asyncio.run(awaited(*given))):
+        tour(with_token(operation, kind(TOKEN)), stub)
+        assert stub.bodies("load_weights")[-1]["weights_access_token"] == TOKEN
+        with pytest.raises(PermissionDeniedError, match="That opens nothing") as caught:
+            tour(with_token(operation, kind(wrong)), stub)
+        assert stub.bodies("load_weights")[-1]["weights_access_token"] == wrong
+        error = caught.value
+        shown = [str(error), repr(error), repr(error.body), repr(vars(error)), caplog.text]
+        shown += [*capfd.readouterr(), "".join(traceback.format_exception(error))]
+        assert not [text for text in shown if wrong in text or TOKEN in text]
+
+
 # Nothing is sent ---------------------------------------------------------------------------------
 
 NAMES = ["", " ", "a b", "a/b", "../a", "a\n", ".a", "-a", "ä", "a" * 129, "tinker://r/weights/a"]
@@ -488,7 +531,6 @@ WRONG = [
     on(S, "create_lora_training_client", None),
     on(S, "create_lora_training_client", BASE, 0),
     on(S, "create_lora_training_client", BASE, 8, None, False, False, False),
-    on(S, "create_lora_training_client", BASE, seed="x"),
     on(S, "create_lora_training_client", BASE, user_metadata={"a": object()}),
     on(S, "create_lora_training_client", BASE, optimizer="adamw"),
     on(S, "create_training_client_from_state", STATE, 3),
@@ -508,12 +550,20 @@ def test_what_is_wrong_is_not_sent(stub: WeightsStub, training: TrainingClient) 
             with pytest.raises(InvalidInputError):
                 await operation.call(clients[operation.owner], types, "_async")
 
+    def called(operation: Operation) -> None:
+        result = operation.call(clients[operation.owner], types)
+        assert operation.name == "copy_weights", operation  # the others refuse at once
+        result.result(WAIT)
+
     for operation in WRONG:
         with pytest.raises(InvalidInputError):
-            result = operation.call(clients[operation.owner], types)
-            assert operation.name == "copy_weights", operation  # the others refuse at once
-            result.result(WAIT)
+            called(operation)
     asyncio.run(awaited())
     assert stub.seen == before
     training.save_state("a").result(WAIT)  # and no number is used up
     assert stub.bodies("save_weights")[0]["seq_id"] == 1
+
+
+def test_a_session_that_cannot_be_told_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="user_metadata"):
+        ServiceClient(base_url="http://127.0.0.1:9", user_metadata={"a": object()})
