@@ -77,11 +77,15 @@ class Fault:
 
 
 def say(
-    status: int, body: object = b"", name: str = "", *, html: bool = False, **headers: str
+    status: int,
+    body: object = b"",
+    name: str = "",
+    *,
+    kind: str = "application/json",
+    **headers: str,
 ) -> Fault:
     """Return the fault of a proxy that answers by itself; the server never hears of it."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    kind = "text/html" if html else "application/json"
     named = {each.replace("_", "-"): value for each, value in headers.items()}
     said = Said(status, content, {"Content-Type": kind, **named})
     return Fault(name or str(status), passes=0, said=said)
@@ -98,9 +102,10 @@ HALTED = Fault("halted", way=Way.HALTED)
 SLOW = Fault("slow", delay=0.1)
 FIRST_OF_TWO = Fault("first-of-two", passes=2)
 SECOND_OF_TWO = Fault("second-of-two", passes=2, given=1)
-PAGE_200 = say(200, PAGE, "page-200", html=True)
-PAGE_502 = say(502, PAGE, "page-502", html=True)
+PAGE_200 = say(200, PAGE, "page-200", kind="text/html")
+PAGE_502 = say(502, PAGE, "page-502", kind="text/html")
 EMPTY = say(200, b"", "empty")
+EMPTY_BINARY = say(200, b"", "empty-binary", kind="application/x-protobuf")
 
 
 @dataclass(frozen=True)

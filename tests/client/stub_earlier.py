@@ -149,7 +149,8 @@ def _router(stub: JsonStub) -> APIRouter:
         body = await request.json()
         name = body.get("path")
         path = f"tinker://{body['model_id']}/sampler_weights/{name}" if name else None
-        session_id = None if name else f"sampling-{body['sampling_session_seq_id']}"
+        number = body.get("sampling_session_seq_id")
+        session_id = None if name else f"{body['model_id']}:sample:{number}"
         stub.saved[path or str(session_id)] = body["model_id"]
         result = {"path": path, "sampling_session_id": session_id}
         return take("save_weights_for_sampler", body, result)
@@ -166,7 +167,8 @@ def _router(stub: JsonStub) -> APIRouter:
         body = await request.json()
         if body.get("model_path") and body["model_path"] not in stub.saved:
             return refused(404, f"There is no checkpoint {body['model_path']}.")
-        return {"sampling_session_id": f"sampling-{body['sampling_session_seq_id']}"}
+        number = body["sampling_session_seq_id"]
+        return {"sampling_session_id": f"{body['session_id']}:sample:{number}"}
 
     @router.post("/asample")
     async def asample(request: Request) -> Any:

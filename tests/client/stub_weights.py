@@ -35,6 +35,18 @@ _KINDS = {
 }
 
 
+class _Watched(list[Seen]):
+    """What came; whoever waits for the next one may look."""
+
+    def __init__(self, stub: Stub) -> None:
+        super().__init__()
+        self._stub = stub
+
+    def append(self, seen: Seen) -> None:
+        with self._stub.changing():
+            super().append(seen)
+
+
 @dataclass
 class WeightsStub(Stub):
     """What the server knows, and what it is to do.
@@ -62,6 +74,10 @@ class WeightsStub(Stub):
     taken: int = 400
     repeats_model_id: bool = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.greetings = _Watched(self)
+
     def begin_again(self) -> None:
         """Forget all that was done; ids are counted anew, so that two tours give the same ones."""
         self.models, self.samplers, self.sessions, self.futures = {}, {}, {}, {}
@@ -71,6 +87,12 @@ class WeightsStub(Stub):
         self.refuse_once.clear()
         self.seen.clear()
         self.greetings.clear()
+
+    def beats(self, session_id: str) -> int:
+        """Return how many heartbeats came of a session."""
+        path = f"{API}/session_heartbeat"
+        beats = [each.body["session_id"] for each in list(self.greetings) if each.path == path]
+        return beats.count(session_id)
 
     def future(self, request: Request, result: Any, **more: Any) -> dict[str, Any]:
         """Promise the result of a request, or that it fails."""

@@ -27,6 +27,7 @@ from tinker_nb import (
     TinkerFuture,
     TrainingClient,
 )
+from tinker_nb.client import link
 from tinker_nb.client.calls import at_hand
 from tinker_nb.client.dialects import official
 from tinker_nb.client.loops import loop_thread
@@ -82,7 +83,7 @@ ON_ALL = (
     say(503, {"detail": "restarting"}),
 )
 #: What has a body that nobody could take for the server's.
-GARBLED = (proxies.PAGE_200, proxies.EMPTY)
+GARBLED = (proxies.PAGE_200, proxies.EMPTY, proxies.EMPTY_BINARY)
 REFUSED = say(400, {"detail": "no"})
 UNPAID = say(402, {"detail": "pay"}, retry_after_ms="20")
 GONE = say(410, {"detail": "gone"})
@@ -199,6 +200,12 @@ async def train_async(service: ServiceClient, data: list[Datum], watch: Watch) -
     )
 
 
+@pytest.fixture(autouse=True)
+def _idle_connections_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let only the end of a client close its connections, so that it is seen whether it does."""
+    monkeypatch.setattr(link, "_KEEP_ALIVE", 1000)
+
+
 @pytest.fixture(scope="module")
 def few(data: list[Datum]) -> list[Datum]:
     return data[:2]
@@ -265,7 +272,7 @@ EVERYWHERE = {
 }
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(5))
 def test_whatever_happens_nothing_is_lost_or_done_twice(
     seed: int, embedded: EmbeddedServer, few: list[Datum], wanted: Learnt
 ) -> None:
@@ -274,7 +281,7 @@ def test_whatever_happens_nothing_is_lost_or_done_twice(
         assert sum(each.fault is not None for each in proxy.passed) > 5
 
 
-@pytest.mark.parametrize("seed", range(6, 12))
+@pytest.mark.parametrize("seed", range(5, 10))
 async def test_whatever_happens_the_async_forms_give_the_same(
     seed: int, embedded: EmbeddedServer, few: list[Datum], wanted: Learnt
 ) -> None:
@@ -313,14 +320,11 @@ def test_a_poll_that_takes_too_long_is_asked_anew(
 
 LASTING: list[tuple[Fault, type[TinkerError], str]] = [
     (say(500, {"detail": "oops"}), InternalServerError, "500"),
-    (proxies.PAGE_502, InternalServerError, "502"),
     (say(429, {"detail": "slow"}, "429-after", Retry_After="0"), RateLimitError, "429"),
     (say(409, {"detail": "busy"}), ConflictError, "409"),
     (proxies.DROPPED, APIConnectionError, "the connection broke"),
     (proxies.LOST_RESET, APIConnectionError, "the connection broke"),
-    (proxies.CUT, APIConnectionError, "the connection broke"),
     (proxies.PAGE_200, APIResponseValidationError, "an answer that is not JSON"),
-    (proxies.EMPTY, APIResponseValidationError, "an answer that is not JSON"),
 ]
 
 
@@ -472,6 +476,6 @@ def test_closing_ends_what_is_in_the_middle_of_an_answer(embedded: EmbeddedServe
     with fault_proxy(embedded.base_url, plan) as proxy, client(proxy, embedded) as service:
         asking = loop_thread().submit(service.get_server_capabilities_async())
         links = service.server.transport._links._open
-        until(lambda: any(link._reading for link, _ in links.values()), "no answers being read")
+        until(lambda: any(each._reading for each, _ in links.values()), "no answers being read")
         service.close()
         assert isinstance(asking.exception(WAIT), ConfigurationError)
