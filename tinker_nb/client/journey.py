@@ -109,7 +109,8 @@ class Journey(Generic[T]):
         await all_of(
             [part.collect(greeting, self._on_retry, self._on_news) for part in self._parts]
         )
-        result = self._call.read([part.result for part in self._parts])
+        with self.server.naming():
+            result = self._call.read([part.result for part in self._parts])
         if isinstance(result, CreateModelResponse):
             # Some servers name a new model only in the result.
             self._future._change(self._future.snapshot.state, model_id=result.model_id)

@@ -8,38 +8,33 @@ import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
-from urllib.parse import urlencode
 
 from pydantic import SecretStr
 
-from tinker_nb.client.capabilities import Capabilities, capabilities_of
 from tinker_nb.client.collecting import collected
 from tinker_nb.client.custom_call import MakesLosses
+from tinker_nb.client.describing import Describes
 from tinker_nb.client.endpoint import CONSOLE, Endpoint, find_endpoint
-from tinker_nb.client.exchange import Request, json_payload
 from tinker_nb.client.futures import TinkerFuture
 from tinker_nb.client.loops import loop_thread, running_loop, wait_async
 from tinker_nb.client.making import MakesClients
-from tinker_nb.client.operations import blocking_of, ended_future_of, future_of
+from tinker_nb.client.operations import ended_future_of, future_of
 from tinker_nb.client.references import FutureReference, reference_to
 from tinker_nb.client.retry import DEFAULT_POLICY, RetryPolicy
 from tinker_nb.client.server import Server
 from tinker_nb.client.session import Session
 from tinker_nb.client.transport import Transport
 from tinker_nb.client.work import give_up_all
-from tinker_nb.errors import NotSupportedByServer, TinkerError
-from tinker_nb.wire.requests import GetInfoRequest
-from tinker_nb.wire.responses import GetInfoResponse, GetServerCapabilitiesResponse
+from tinker_nb.errors import TinkerError
 
 if TYPE_CHECKING:
     from tinker_nb.client.rest.client import RestClient
-    from tinker_nb.data.chat import ChatTokenizer
 
 logger = logging.getLogger(__name__)
 EndStatus = Literal["success", "errored", "interrupted"]
 
 
-class ServiceClient(MakesClients, MakesLosses):
+class ServiceClient(MakesClients, MakesLosses, Describes):
     """A connection to one Tinker-compatible server.
 
     Nothing is sent before the first call. Its session lives, with heartbeats, on the library's own
@@ -111,12 +106,6 @@ class ServiceClient(MakesClients, MakesLosses):
         )
 
     @property
-    def base_url(self) -> str | None:
-        """Where the server is; None while it is starting."""
-        endpoint = self.server.transport.endpoint
-        return endpoint.base_url if endpoint is not None else None
-
-    @property
     def holder(self) -> Session:
         """The session, begun with this; the official SDK has it under this name."""
         loop_thread().submit(self.session.resolve())
@@ -124,64 +113,6 @@ class ServiceClient(MakesClients, MakesLosses):
 
     def __repr__(self) -> str:
         return f"<ServiceClient {self.base_url or 'of a server that is starting'}>"
-
-    # What the server is
-
-    async def get_server_capabilities_async(self) -> GetServerCapabilitiesResponse:
-        """Return the models the server has.
-
-        Examples
-        --------
-        >>> service.get_server_capabilities().supported_models
-        >>> (await service.get_server_capabilities_async()).supported_models
-        """
-        request = Request("GET", "/api/v1/get_server_capabilities")
-        return await self.server.ask(
-            "get_server_capabilities", request, GetServerCapabilitiesResponse
-        )
-
-    get_server_capabilities = blocking_of(get_server_capabilities_async)
-
-    async def capabilities_async(self) -> Capabilities:
-        """Return which operations this server has; printed, it is a table.
-
-        Examples
-        --------
-        >>> print(service.capabilities())
-        >>> (await service.capabilities_async()).lacks("save_state")
-        """
-        return capabilities_of(await self.server.greeting(), self.base_url or "")
-
-    capabilities = blocking_of(capabilities_async)
-
-    async def get_tokenizer_files_async(self, base_model: str) -> dict[str, str | None]:
-        """Return the texts of a model's tokenizer files by name, from the embedded server.
-
-        Examples
-        --------
-        >>> tokenizer = ChatTokenizer.from_files(service.get_tokenizer_files("tiny-chat"))
-        >>> files = await service.get_tokenizer_files_async("tiny-chat")
-        """
-        path = f"/api/v1/tokenizer?{urlencode({'model': base_model})}"
-        reply = await self.server.tell("get_tokenizer_files", Request("GET", path))
-        return reply.json_object()
-
-    get_tokenizer_files = blocking_of(get_tokenizer_files_async)
-
-    async def model_info(self, model_id: str) -> GetInfoResponse:
-        """Return what the server says of a model."""
-        body = GetInfoRequest(model_id=model_id).to_wire()
-        request = Request("POST", "/api/v1/get_info", json_payload(body))
-        return await self.server.ask("get_info", request, GetInfoResponse)
-
-    async def tokenizer_of(self, model: str | None, tokenizer_id: str | None) -> ChatTokenizer:
-        """Return a model's tokenizer: the server's own files, else those of its public name."""
-        from tinker_nb.data.chat import ChatTokenizer
-
-        try:
-            return ChatTokenizer.from_files(await self.get_tokenizer_files_async(model or ""))
-        except NotSupportedByServer:
-            return ChatTokenizer.from_pretrained((tokenizer_id or model or "").partition(":")[0])
 
     # Other clients of the same server
 
