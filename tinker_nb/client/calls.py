@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import SecretStr, ValidationError
-from pydantic_core import PydanticSerializationError
 
 from tinker_nb.client.chunks import split
 from tinker_nb.client.kinds import KINDS, Ask
@@ -63,7 +62,7 @@ def made(request: type[M], **body: Any) -> M:
             ask.to_wire()  # users may put anything there, also what no JSON can hold
     except ValidationError as error:
         raise InvalidInputError(first_problem(error)) from error
-    except PydanticSerializationError as error:
+    except ValueError as error:  # pydantic's own class for this is no public name of it
         raise InvalidInputError(f"user_metadata cannot be sent: {error}.") from error
     return ask
 
