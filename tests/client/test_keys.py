@@ -59,10 +59,13 @@ PATH = "tinker://run/weights/w"
 KEY = "tml-Kx7QvZ2mNp4RwT9sJ"
 TOKEN = "Yd3LhG8cXe5BfU6aPo1V"
 PRIVATE = "Zq0MiW4nSt7DkE2rHj9C"
+_CLAIMS = base64.urlsafe_b64encode(b'{"exp":4102444800,"sub":"somebody","org_id":"some"}').decode()
+_SIGNATURE = "Jf8GtV3bWm1RsK6nOy0L"
+JWT = f"eyJhbGciOiJub25lIn0.{_CLAIMS.rstrip('=')}.{_SIGNATURE}"
 _PART = 6
 _PARTS = frozenset(
     secret[start : start + _PART]
-    for secret in (KEY.removeprefix("tml-"), TOKEN, PRIVATE)
+    for secret in (KEY.removeprefix("tml-"), TOKEN, PRIVATE, _SIGNATURE, _CLAIMS[:20])
     for start in range(len(secret) - _PART + 1)
 )
 _ANY_PART = re.compile("|".join(_PARTS), re.IGNORECASE)
@@ -569,6 +572,24 @@ def test_behind_a_proxy(texts: Texts, monkeypatch: pytest.MonkeyPatch) -> None:
         assert_sent(server)
 
 
+def test_keys_that_are_exchanged_for_others(texts: Texts) -> None:
+    def script(seen: Seen) -> Say | None:
+        answers = {"config": {"pjwt_auth_enabled": True}, "token": {"jwt": JWT}}
+        name = seen.path.rpartition("/")[2]
+        return Say(200, answers[name]) if name in answers else other(seen)
+
+    other: Callable[[Seen], Say | None] = answering
+    with scripted_server(script) as server, client(server.url) as service:
+        tour(service, texts)
+        assert server.seen[-1].headers["x-api-key"] == JWT
+        assert service.create_rest_client().whoami().result(WAIT).user_urn == "somebody"
+        other = refusing(403)
+        for _ in range(2):
+            with failing(texts, PermissionDeniedError):
+                service.get_server_capabilities()
+            texts.walk("service", service)
+
+
 # What is refused before anything is sent
 
 
@@ -580,7 +601,6 @@ def refused_at_once() -> dict[str, Callable[[], object]]:
         "service": lambda: client("ftp://nowhere"),
         "rest": lambda: RestClient(base_url="ftp://nowhere", api_key=KEY),
         "handle": lambda: SamplingClient.from_sampler_handle("no handle", api_key=KEY),
-        "whoami": lambda: rest.whoami().result(WAIT),
         "token": lambda: rest.copy_weights(PATH, "p", weights_access_token=TOKEN + "\n").result(
             WAIT
         ),
@@ -604,7 +624,6 @@ def test_frames_that_refuse_hold_no_secret(name: str, texts: Texts) -> None:
 async def test_frames_of_async_forms_that_refuse_hold_no_secret(texts: Texts) -> None:
     """What is awaited directly keeps all its frames."""
     for call in (
-        lambda: RestClient(base_url=free_url(), api_key=KEY).whoami_async(),
         lambda: client(free_url()).copy_weights_async("no path", weights_access_token=TOKEN),
         lambda: (
             client(free_url())
@@ -617,6 +636,10 @@ async def test_frames_of_async_forms_that_refuse_hold_no_secret(texts: Texts) ->
     ):
         with failing(texts, ConfigurationError, InvalidInputError):
             await call()
+    with scripted_server(answering) as server:
+        async with RestClient(base_url=server.url, api_key=KEY) as rest:
+            with failing(texts, ConfigurationError):
+                await rest.whoami_async()
 
 
 def test_loading_from_no_path(texts: Texts) -> None:

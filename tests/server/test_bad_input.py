@@ -82,7 +82,7 @@ CASES: list[tuple[str, str, dict[str, Any], int, str]] = [
     (
         "optim: another optimizer",
         "/api/v1/optim_step",
-        {"model_id": "M", "seq_id": 1, "optimizer_params": {"type": "dimuon", "learning_rate": 0.1}},
+        {"model_id": "M", "seq_id": 1, "optimizer_params": {"type": "dimuon", "learning_rate": 1}},
         400,
         "AdamW only",
     ),
