@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import gc
+import itertools
 import logging
 import subprocess
 import sys
@@ -317,7 +318,7 @@ def test_a_refusal_of_something_else_is_told_at_once(
 
     script.before = refuse
     with scripted_server(script) as server:
-        with pytest.raises(AuthenticationError):
+        with pytest.raises(AuthenticationError, match=r"Who is \(secret\)\?"):
             use(server, KEY)
         assert server.count(ASKED) == server.count(EXCHANGE) == 1
 
@@ -678,6 +679,25 @@ async def test_all_who_wait_in_vain_have_errors_of_their_own() -> None:
     assert one.error is not two.error
     assert str(one.error) == str(two.error)
     assert vars(one.error) == vars(two.error)
+
+
+async def test_what_was_renewed_meanwhile_is_not_renewed_again() -> None:
+    async def once(_: Endpoint, __: SecretStr | None) -> Reply:
+        return reply(200, f'{{"jwt": "{jwt(iat=0, exp=1, number=next(numbers))}"}}')
+
+    numbers = itertools.count()
+    source = KeySource(once)
+    where = Endpoint("http://127.0.0.1", SecretStr(KEY))
+    source.follow(ClientConfigResponse(pjwt_auth_enabled=True), where)
+    first = await source.now(where)
+    known = source._begun(None, where)
+    assert isinstance(known, Token)
+    assert known.jwt == first
+    second = await source.now(where)  # it was nearly over from the start
+    assert second != first
+    assert isinstance(first, SecretStr)
+    assert await source.instead_of(first, where) == second
+    source.stop()
 
 
 async def test_giving_up_waiting_leaves_the_exchange_to_the_others() -> None:

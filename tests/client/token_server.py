@@ -63,8 +63,9 @@ class TokenServer:
         self.before(seen)
         if seen.path == EXCHANGE:
             return self._exchanged()
-        if seen.headers.get("x-api-key") in self.refused:
-            return Say(401, {"detail": "Stale."}, self.refusal)
+        key = seen.headers.get("x-api-key")
+        if key in self.refused:
+            return Say(401, {"detail": f"Who is {key}?"}, self.refusal)
         answers = {"/api/v1/client/config": self.config, ASKED: {"supported_models": []}}
         return Say(200, answers[seen.path]) if seen.path in answers else None
 
