@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +19,7 @@ from tinker_nb.errors import (
 )
 
 JSON = "application/json"
+_PREFIX, _count = uuid.uuid4().hex, itertools.count(1)
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -48,7 +51,10 @@ class Request:
         """Return the request with an idempotency key of its own, where it changes something."""
         if self.method == "GET" or "X-Idempotency-Key" in self.headers:
             return self
-        return replace(self, headers={**self.headers, "X-Idempotency-Key": str(uuid.uuid4())})
+        # One random prefix and a count: to ask for chance each time costs more than all the rest.
+        # The process's number keeps the keys of a fork apart.
+        key = f"{_PREFIX}-{os.getpid()}-{next(_count)}"
+        return replace(self, headers={**self.headers, "X-Idempotency-Key": key})
 
     def at(self, path: str) -> Request:
         """Return the same request to another path."""

@@ -231,9 +231,10 @@ def failure_of(error: Exception) -> Failure:
 
 
 def _is_refused(error: Exception) -> bool:
-    return isinstance(error, httpx.ConnectError) or isinstance(
-        error.__cause__, aiohttp.ClientConnectorError
-    )
+    cause = error.__cause__
+    if isinstance(cause, aiohttp.ClientSSLError):
+        return False  # somebody answered, with a certificate that is no good
+    return isinstance(error, httpx.ConnectError) or isinstance(cause, aiohttp.ClientConnectorError)
 
 
 def _is_timeout(error: Exception) -> bool:
