@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import time
 import traceback
 from pathlib import Path
@@ -235,6 +237,16 @@ async def test_what_is_shown() -> None:
         await shown(Credential(key), by_command=True)
 
 
+async def test_a_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    """What it holds open is closed with its end."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    end = asyncio.create_task(asyncio.to_thread(pipe.read_text))
+    with pytest.raises(ConfigurationError, match="did not end"):
+        await printed_by(SecretStr(f"exec 3> {pipe}; echo begun >&3; exec sleep 60"), 0.5)
+    assert await asyncio.wait_for(end, 20) == "begun\n"
+
+
 # JWTs
 
 
@@ -271,3 +283,4 @@ def test_an_expired_key_goes_nowhere() -> None:
         rest.get_server_capabilities().result(20)
     assert server.seen == []
     assert old not in all_of(caught.value)
+    assert not hasattr(caught.value, "__notes__")  # they are for mistakes of our own

@@ -47,6 +47,8 @@ LOCAL = {
     "tokenizer_of": "an inner step of get_tokenizer",
     "get_sampler_handle": "the official SDK has it in this form only",
 }
+
+
 def operations(owner: type) -> set[str]:
     """Return the names of all public methods, without those that only look at something."""
     names = {

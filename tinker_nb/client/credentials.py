@@ -6,25 +6,28 @@ the variables of its frames, so no frame here that can raise holds one open.
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
+import concurrent.futures
 import json
 import math
 import os
 import re
+import subprocess
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
 
+from tinker_nb.client.loops import wait_async
 from tinker_nb.errors import ConfigurationError
 from tinker_nb.wire.base import WireModel
 
+T = TypeVar("T")
 #: Where `tinker auth login` of the official command line keeps keys.
 STORE = "~/.tinker/credentials.json"
 _COMMAND_SECONDS = 120.0
@@ -159,17 +162,11 @@ async def shown(credential: Credential, *, by_command: bool = False) -> SecretSt
 
 async def printed_by(command: SecretStr, seconds: float = _COMMAND_SECONDS) -> SecretStr:
     """Run a shell command and return the credential it prints; raises `ConfigurationError`."""
-    process = await asyncio.create_subprocess_shell(
-        command.get_secret_value(),
-        stdin=asyncio.subprocess.DEVNULL,  # nobody is there to answer a question
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,  # it may well say what is secret
-    )
-    printed = await _output(process, seconds)
-    if printed is None:
+    status, printed = await _in_a_thread(lambda: _output(command, seconds))
+    if status is None:
         raise _failed(f"did not end within {seconds:g} s")
-    if process.returncode != 0:
-        raise _failed(f"ended with exit status {process.returncode}")
+    if status != 0:
+        raise _failed(f"ended with exit status {status}")
     if not len(printed):
         raise _failed("printed nothing")
     refuse_unsendable("X-API-Key", printed)
@@ -177,18 +174,35 @@ async def printed_by(command: SecretStr, seconds: float = _COMMAND_SECONDS) -> S
     return printed
 
 
-async def _output(process: asyncio.subprocess.Process, seconds: float) -> SecretStr | None:
-    """Return all that a process prints; None when it takes too long, which ends it."""
+def _output(command: SecretStr, seconds: float) -> tuple[int | None, SecretStr]:
+    """Return a command's exit status, None where it took too long, and what it printed."""
     try:
-        async with asyncio.timeout(seconds):
-            said, _ = await process.communicate()
-        return SecretStr(said.decode(errors="replace").strip())
-    except TimeoutError:  # its frames hold what was printed so far, so it goes no further
-        return None
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+        done = subprocess.run(  # noqa: S602  # the user's own command, from the user's environment
+            command.get_secret_value(),
+            shell=True,
+            stdin=subprocess.DEVNULL,  # nobody is there to answer a question
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # it may well say what is secret
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:  # it holds what was printed so far, so it goes no further
+        return None, SecretStr("")
+    return done.returncode, SecretStr(done.stdout.decode(errors="replace").strip())
+
+
+async def _in_a_thread(work: Callable[[], T]) -> T:
+    """Do what blocks in a thread that keeps no process alive, as those of an executor do."""
+    ended: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            ended.set_result(work())
+        except Exception as error:
+            ended.set_exception(error)
+
+    threading.Thread(target=run, name="tinker_nb-credential", daemon=True).start()
+    return await wait_async(ended)
 
 
 def _failed(what: str) -> ConfigurationError:

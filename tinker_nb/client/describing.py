@@ -25,7 +25,8 @@ class Describes:
     @property
     def base_url(self) -> str | None:
         """Where the server is; None while it is starting."""
-        endpoint = self.server.transport.endpoint
+        server = getattr(self, "server", None)  # none yet, where making this client failed
+        endpoint = server.transport.endpoint if server is not None else None
         return endpoint.base_url if endpoint is not None else None
 
     async def get_server_capabilities_async(self) -> GetServerCapabilitiesResponse:

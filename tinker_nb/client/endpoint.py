@@ -40,7 +40,7 @@ class Endpoint:
     base_url: str
     api_key: SecretStr | None = None
     retry: RetryPolicy = field(default=DEFAULT_POLICY)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, SecretStr] = field(default_factory=dict, repr=False)
     credential_cmd: SecretStr | None = field(default=None, repr=False)
 
     @property
@@ -71,7 +71,7 @@ def find_endpoint(
     base_url: str | None = None,
     api_key: str | SecretStr | None = None,
     retry: RetryPolicy = DEFAULT_POLICY,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str | SecretStr] | None = None,
 ) -> Endpoint:
     """Return the endpoint of the arguments, filled up from the environment.
 
@@ -89,4 +89,9 @@ def find_endpoint(
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"{url!r} is no server URL; it begins with http:// or https://.")
     found = find_credential(api_key, is_local=is_loopback(url))
-    return Endpoint(url, found.key, retry, dict(headers or {}), found.command)
+    # What is sent with each request may be a secret too, such as a pass through a company's gate.
+    sealed = {
+        name: value if isinstance(value, SecretStr) else SecretStr(value)
+        for name, value in (headers or {}).items()
+    }
+    return Endpoint(url, found.key, retry, sealed, found.command)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from pydantic import SecretStr
+
 from tinker_nb.client.retry import Failure
 from tinker_nb.errors import (
     APIResponseValidationError,
@@ -27,7 +29,7 @@ _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 class Payload:
     """A request's body and its content type."""
 
-    content: bytes
+    content: bytes = field(repr=False)  # large, and a token may be in it
     content_type: str = JSON
 
 
@@ -43,9 +45,10 @@ class Request:
     method: str
     path: str
     payload: Payload | None = None
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # one may be a token
+    headers: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 60.0
     lane: Literal["submit", "poll"] = "submit"
+    sealed: Mapping[str, SecretStr] = field(default_factory=dict)  # headers that are secrets
 
     def keyed(self) -> Request:
         """Return the request with an idempotency key of its own, where it changes something."""

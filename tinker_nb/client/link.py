@@ -116,16 +116,17 @@ class Link:
 
     def _masked(self, content: bytes, request: Request, key: SecretStr | None) -> bytes:
         """Return what a server says, without the secrets it may have repeated from a request."""
-        secrets = [*self._sealed.values(), *([key] if key is not None else [])]
+        secrets = [*self._sealed.values(), *request.sealed.values()]
+        secrets += [key] if key is not None else []
         sealed = [each.get_secret_value().encode() for each in secrets]
-        sealed += [each.encode() for name, each in request.headers.items() if "Token" in name]
         sealed += _TOKEN_IN_BODY.findall(request.payload.content) if request.payload else []
         for secret in filter(None, sealed):
             content = content.replace(secret, b"(secret)")
         return content
 
     def _request(self, request: Request, key: SecretStr | None) -> httpx.Request:
-        sealed = {name: each.get_secret_value() for name, each in self._sealed.items()}
+        secrets = {**self._sealed, **request.sealed}
+        sealed = {name: each.get_secret_value() for name, each in secrets.items()}
         if key is not None:
             sealed["X-API-Key"] = key.get_secret_value()
         payload, headers = request.payload, {**self._headers, **sealed, **request.headers}
@@ -173,16 +174,12 @@ class Link:
 
 def _sealed(endpoint: Endpoint) -> dict[str, SecretStr]:
     """Return the headers that nobody may read but the server."""
-    sealed = {name: _as_secret(value) for name, value in endpoint.headers.items()}
+    sealed = dict(endpoint.headers)
     if endpoint.api_key:
         sealed["X-API-Key"] = endpoint.api_key
     for name, value in sealed.items():
         refuse_unsendable(name, value)
     return sealed
-
-
-def _as_secret(value: str | SecretStr) -> SecretStr:
-    return value if isinstance(value, SecretStr) else SecretStr(value)
 
 
 def _bare(error: BaseException | None, before: BaseException | None) -> None:

@@ -14,6 +14,7 @@ from tinker_nb.client.dialects.tinkerbell import BASE
 from tinker_nb.client.exchange import Request, json_payload
 from tinker_nb.client.operations import Call, blocking_of
 from tinker_nb.client.sampling import SamplingClient
+from tinker_nb.client.sealing import sealing
 from tinker_nb.client.server import Server
 from tinker_nb.client.session import Session
 from tinker_nb.client.training import TrainingClient
@@ -84,6 +85,7 @@ class MakesClients:
 
     create_lora_training_client = blocking_of(create_lora_training_client_async)
 
+    @sealing
     async def create_training_client_from_state_async(
         self,
         path: str,
@@ -125,6 +127,7 @@ class MakesClients:
 
     create_training_client_from_state = blocking_of(create_training_client_from_state_async)
 
+    @sealing
     async def create_training_client_from_state_with_optimizer_async(
         self,
         path: str,

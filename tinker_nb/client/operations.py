@@ -13,10 +13,11 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from tinker_nb.client.kinds import Ask, Kind
 from tinker_nb.client.loops import loop_thread, wait_blocking
+from tinker_nb.client.sealing import sealing
 
 if TYPE_CHECKING:
     from tinker_nb.client.futures import TinkerFuture
@@ -177,13 +178,14 @@ def _dressed(form: C, define: Any, suffix: str, returns: str) -> C:
     name = define.__name__.removeprefix("_").removesuffix("_async") + suffix
     signature = inspect.signature(define)
     inner = _result_type(str(signature.return_annotation))
-    dressed: Any = functools.update_wrapper(form, define)
+    form.__signature__ = signature  # type: ignore[attr-defined]  # what is secret shows in it
+    dressed: Any = functools.update_wrapper(sealing(form), define)
     del dressed.__wrapped__  # help() would show the definition's return type
     dressed.__name__ = name
     dressed.__qualname__ = define.__qualname__.rpartition(".")[0] + "." + name
     dressed.__signature__ = signature.replace(return_annotation=returns.format(inner))
     dressed.__annotations__ = {**define.__annotations__, "return": returns.format(inner)}
-    return form
+    return cast("C", dressed)
 
 
 def _result_type(annotation: str) -> str:

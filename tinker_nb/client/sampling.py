@@ -20,6 +20,7 @@ from tinker_nb.client.journey import Journey
 from tinker_nb.client.loops import loop_thread, wait_blocking
 from tinker_nb.client.made import Made
 from tinker_nb.client.operations import Call, asynchronous_value, blocking, blocking_of
+from tinker_nb.client.sealing import sealing
 from tinker_nb.client.work import Work
 from tinker_nb.errors import TinkerError
 from tinker_nb.wire.data import ModelInput
@@ -219,6 +220,7 @@ class SamplingClient(Made):
         return handles.to_text(self._handle(), self._service.server.known)
 
     @classmethod
+    @sealing
     def from_sampler_handle(cls, handle: str, *, api_key: str | SecretStr | None = None) -> Self:
         """Return a client of the sampler behind a handle.
 

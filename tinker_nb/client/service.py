@@ -21,6 +21,7 @@ from tinker_nb.client.making import MakesClients
 from tinker_nb.client.operations import ended_future_of, future_of
 from tinker_nb.client.references import FutureReference, reference_to
 from tinker_nb.client.retry import DEFAULT_POLICY, RetryPolicy
+from tinker_nb.client.sealing import sealing
 from tinker_nb.client.server import Server
 from tinker_nb.client.session import Session
 from tinker_nb.client.transport import Transport
@@ -64,6 +65,7 @@ class ServiceClient(MakesClients, MakesLosses, Describes):
     ...     training = await service.create_lora_training_client_async("tiny-chat")
     """
 
+    @sealing
     def __init__(
         self,
         user_metadata: Mapping[str, Any] | None = None,
@@ -122,6 +124,7 @@ class ServiceClient(MakesClients, MakesLosses, Describes):
 
         return RestClient.on(self.server)
 
+    @sealing
     async def copy_weights_async(
         self,
         path: str,
@@ -247,6 +250,7 @@ def _end_status(kind: type[BaseException] | None) -> EndStatus:
     return "interrupted" if issubclass(kind, KeyboardInterrupt) else "errored"
 
 
+@sealing
 def rebuild_future(
     base_url: str,
     request_id: str | Sequence[str],

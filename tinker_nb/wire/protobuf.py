@@ -29,6 +29,7 @@ from tinker_nb.wire.tensors import NUMPY_DTYPES, TensorData, TensorDtype
 
 CONTENT_TYPE = "application/x-protobuf"
 MISSING_TOPK = -99999.0
+_NO_CELL = (0, MISSING_TOPK)
 
 _TO_PB = {"float32": pb.FLOAT32, "int64": pb.INT64}
 _FROM_PB: dict[int, tuple[TensorDtype, str]] = {
@@ -259,7 +260,7 @@ def decode_sample(body: bytes, sequence_ids: Sequence[str] = ()) -> SampleRespon
     message = _parsed(pb.SampleResponse(), body)
     ids = [*sequence_ids, *[""] * len(message.sequences)]
     scores = None
-    if message.HasField("prompt_logprobs"):
+    if message.prompt_logprobs:
         raw = _array(message.prompt_logprobs, "<f4").tolist()
         scores = [None if math.isnan(value) else value for value in raw]
     topk = (
@@ -311,15 +312,22 @@ def _fill_topk(message: pb.TopkLogprobs, rows: list[TopkRow]) -> None:
     message.k, message.length = k, len(rows)
 
 
-def _read_topk(message: pb.TopkLogprobs) -> list[TopkRow]:
+def _read_topk(message: pb.TopkLogprobs) -> list[TopkRow] | None:
+    if not message.k or not message.length:
+        return None
     shape = (message.length, message.k)
     ids = _array(message.token_ids, "<i4").reshape(shape).tolist()
     scores = _array(message.logprobs, "<f4").reshape(shape).tolist()
-    rows = [
-        [(t, s) for t, s in zip(*pair, strict=True) if s > MISSING_TOPK]
-        for pair in zip(ids, scores, strict=True)
-    ]
-    return [row or None for row in rows]
+    return [_topk_row(list(zip(*pair, strict=True))) for pair in zip(ids, scores, strict=True)]
+
+
+def _topk_row(cells: list[tuple[int, float]]) -> TopkRow:
+    """Drop the cells at the end that stand for none; a row that begins with one has none at all."""
+    if cells[0] == _NO_CELL:
+        return None
+    while cells[-1] == _NO_CELL:
+        cells.pop()
+    return cells
 
 
 # Shared ------------------------------------------------------------------------------------------

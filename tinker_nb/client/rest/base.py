@@ -12,6 +12,7 @@ from tinker_nb.client.endpoint import find_endpoint
 from tinker_nb.client.exchange import Reply, Request
 from tinker_nb.client.operations import blocking_of
 from tinker_nb.client.retry import DEFAULT_POLICY, RetryPolicy
+from tinker_nb.client.sealing import sealing
 from tinker_nb.client.server import Server
 from tinker_nb.client.transport import Transport
 from tinker_nb.errors import APIResponseValidationError
@@ -26,6 +27,7 @@ class RestOperations:
     _server: Server
     _is_owner: bool
 
+    @sealing
     def __init__(
         self,
         *,
@@ -46,7 +48,8 @@ class RestOperations:
     @property
     def base_url(self) -> str | None:
         """Where the server is; None while it is starting."""
-        endpoint = self._server.transport.endpoint
+        server = getattr(self, "_server", None)  # none yet, where making this client failed
+        endpoint = server.transport.endpoint if server is not None else None
         return endpoint.base_url if endpoint is not None else None
 
     def __repr__(self) -> str:

@@ -19,6 +19,7 @@ from tinker_nb.client.rest.paths import (
     run_route,
     with_query,
 )
+from tinker_nb.client.sealing import sealing
 from tinker_nb.errors import InvalidInputError
 from tinker_nb.wire.paths import parse_checkpoint_path
 from tinker_nb.wire.rest import (
@@ -203,6 +204,7 @@ class CheckpointOperations(RestOperations):
 
     set_checkpoint_ttl_from_tinker_path = future_of(set_checkpoint_ttl_from_tinker_path_async)
 
+    @sealing
     async def copy_weights_async(
         self,
         path: str,
@@ -235,8 +237,9 @@ class CheckpointOperations(RestOperations):
             destination_project_id=_project(destination_project_id),
             ttl_seconds=ttl_seconds,
         )
-        headers = _token_header(weights_access_token)
-        request = Request("POST", "/api/v1/copy_weights", json_payload(body.to_wire()), headers)
+        sealed = _token_header(weights_access_token)
+        payload = json_payload(body.to_wire())
+        request = Request("POST", "/api/v1/copy_weights", payload, sealed=sealed)
         return (await self._ask("copy_weights", request, CopyWeightsResponse)).tinker_path
 
     copy_weights = future_of(copy_weights_async)
@@ -255,12 +258,17 @@ def _project(project_id: str | None) -> str:
     return found or ""
 
 
-def _token_header(token: str | SecretStr | None) -> Mapping[str, str]:
+def _token_header(token: str | SecretStr | None) -> Mapping[str, SecretStr]:
     """Return the header that carries a token."""
     if token is None:
         return {}
-    text = token.get_secret_value() if isinstance(token, SecretStr) else token
+    sealed = token if isinstance(token, SecretStr) else SecretStr(token)
     # What no header can hold would be quoted in the message of whoever finds out later.
-    if not isinstance(text, str) or not text or not all("!" <= each <= "~" for each in text):
+    if not _fits_a_header(sealed):
         raise InvalidInputError("weights_access_token must be printable ASCII without spaces.")
-    return {_TOKEN_HEADER: text}
+    return {_TOKEN_HEADER: sealed}
+
+
+def _fits_a_header(token: SecretStr) -> bool:
+    text = token.get_secret_value()
+    return isinstance(text, str) and bool(text) and all("!" <= each <= "~" for each in text)
