@@ -59,13 +59,15 @@ PATH = "tinker://run/weights/w"
 KEY = "tml-Kx7QvZ2mNp4RwT9sJ"
 TOKEN = "Yd3LhG8cXe5BfU6aPo1V"
 PRIVATE = "Zq0MiW4nSt7DkE2rHj9C"
-_CLAIMS = base64.urlsafe_b64encode(b'{"exp":4102444800,"sub":"somebody","org_id":"some"}').decode()
+_CLAIMS = base64.urlsafe_b64encode(
+    b'{"jti":"wQxZkVpLtRbGhUeYcMsJ","exp":4102444800,"sub":"somebody","org_id":"some"}'
+).decode()
 _SIGNATURE = "Jf8GtV3bWm1RsK6nOy0L"
 JWT = f"eyJhbGciOiJub25lIn0.{_CLAIMS.rstrip('=')}.{_SIGNATURE}"
 _PART = 6
 _PARTS = frozenset(
     secret[start : start + _PART]
-    for secret in (KEY.removeprefix("tml-"), TOKEN, PRIVATE, _SIGNATURE, _CLAIMS[:20])
+    for secret in (KEY.removeprefix("tml-"), TOKEN, PRIVATE, _SIGNATURE, _CLAIMS[12:36])
     for start in range(len(secret) - _PART + 1)
 )
 _ANY_PART = re.compile("|".join(_PARTS), re.IGNORECASE)
@@ -239,10 +241,15 @@ def texts(caplog: pytest.LogCaptureFixture) -> Iterator[Texts]:
         caplog.set_level(logging.DEBUG, logger=name)
     for name in list(logging.root.manager.loggerDict):
         caplog.set_level(logging.DEBUG, logger=name)
-    loop_thread().loop.set_debug(True)
+    loop = loop_thread().loop
+    slow = loop.slow_callback_duration
+    # Now it logs each step of each task, with the result of what has ended.
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0
     found = Texts()
     yield found
-    loop_thread().loop.set_debug(False)
+    loop.set_debug(False)
+    loop.slow_callback_duration = slow
     found.logs(caplog.records)
     found.assert_clean()
 
