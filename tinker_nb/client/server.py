@@ -19,7 +19,7 @@ from tinker_nb.client.history import History
 from tinker_nb.client.retry import DEFAULT_POLICY, RetryPolicy, is_transient
 from tinker_nb.client.routes import Route
 from tinker_nb.client.shared import Shared
-from tinker_nb.client.transport import Transport, verdict
+from tinker_nb.client.transport import Patience, Transport, verdict
 from tinker_nb.errors import (
     APIResponseValidationError,
     APIStatusError,
@@ -131,24 +131,20 @@ class Server:
                 f"The answer of {request.path} does not follow the protocol."
             ) from error
 
-    async def tell(self, operation: str, request: Request) -> Reply:
-        """Send a request and return its good answer unread; raises what `ask` does."""
-        dialect, request = await self.placed(operation, request)
-        with self.naming(operation):
-            return await self.transport.send(request, understood=dialect.understood)
+    async def tell(
+        self, operation: str, request: Request, special: Mapping[int, Patience] | None = None
+    ) -> Reply:
+        """Send a request and return its good answer unread; raises what `ask` does.
 
-    async def placed(self, operation: str, request: Request) -> tuple[Dialect, Request]:
-        """Return how the server is spoken to, and a request to where it has an operation.
-
-        Raises
-        ------
-        NotSupportedByServer
-            It is known that the server lacks it.
+        ``special`` is another patience for some statuses, as `Transport.send` takes it.
         """
         await self.require(operation)
         dialect = (await self.greeting()).dialect
-        with self.naming():
-            return dialect, request.at(dialect.at(operation, request.path))
+        with self.naming(operation):
+            placed = request.at(dialect.at(operation, request.path))
+            return await self.transport.send(
+                placed, understood=dialect.understood, special=special or {}
+            )
 
     async def require(self, operation: str) -> None:
         """Raise `NotSupportedByServer` when the server lacks an operation, as far as it says."""

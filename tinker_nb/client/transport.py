@@ -7,7 +7,7 @@ import concurrent.futures
 import random
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from pydantic import SecretStr
@@ -31,6 +31,9 @@ E = TypeVar("E", bound=TinkerError)
 OnRetry = Callable[[int, str], None]
 #: Makes of an answer what it means, for servers whose statuses mean something else than usual.
 Understood = Callable[[Reply], Reply]
+#: Seconds until the next try, or None to give up; from the failure and the number of retries.
+Patience = Callable[[Failure, int], float | None]
+_NOTHING_SPECIAL: Mapping[int, Patience] = {}
 _NOBODY_KNOWS = (
     "Nobody knows whether the server has carried it out, and it would do it twice if it were sent "
     "again: look at what came of it before you submit it anew."
@@ -105,6 +108,8 @@ class Transport:
         repeatable: bool = True,
         understood: Understood | None = None,
         wants_json: bool = False,
+        special: Mapping[int, Patience] = _NOTHING_SPECIAL,
+        policy: RetryPolicy | None = None,
     ) -> Reply:
         """Send a request, again where that may help, and return its good answer.
 
@@ -122,6 +127,10 @@ class Transport:
             Makes of each answer what it means.
         wants_json
             Whether a good answer has a body of JSON; what has none is no answer of the server's.
+        special
+            Another patience for some statuses, which mean something else here than usually.
+        policy
+            How patient to be; the client's own when not given.
 
         Raises
         ------
@@ -131,7 +140,7 @@ class Transport:
             No answer came.
         """
         keyed = request.keyed()
-        policy = (await self.ready()).retry
+        policy = policy or (await self.ready()).retry
         started, attempt = time.monotonic(), 0
         trouble_since = started
         while True:
@@ -143,7 +152,12 @@ class Transport:
             # A server may hold a request for longer than patience lasts before it first fails.
             trouble_since = trouble_since if attempt else time.monotonic()
             failure, error = verdict(tried)
-            wait = self.retry_in(failure, attempt, trouble_since, policy, repeatable=repeatable)
+            patience = special.get(failure.status or 0)
+            wait = (
+                patience(failure, attempt)
+                if patience is not None
+                else self.retry_in(failure, attempt, trouble_since, policy, repeatable=repeatable)
+            )
             if wait is None:
                 if not repeatable and is_uncertain(failure):
                     error.advice = _NOBODY_KNOWS

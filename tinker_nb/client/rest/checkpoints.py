@@ -10,7 +10,6 @@ from pydantic import SecretStr
 from tinker_nb.client.checks import check_ttl
 from tinker_nb.client.exchange import Request, json_payload
 from tinker_nb.client.operations import future_of
-from tinker_nb.client.rest import tries
 from tinker_nb.client.rest.base import RestOperations, refuse_redirect
 from tinker_nb.client.rest.checks import check_page, check_project
 from tinker_nb.client.rest.paths import (
@@ -19,6 +18,7 @@ from tinker_nb.client.rest.paths import (
     run_route,
     with_query,
 )
+from tinker_nb.client.retry import Failure
 from tinker_nb.client.sealing import sealing
 from tinker_nb.errors import InvalidInputError
 from tinker_nb.wire.paths import parse_checkpoint_path
@@ -246,8 +246,11 @@ class CheckpointOperations(RestOperations):
 
     async def _change(self, operation: str, request: Request) -> None:
         """Change a checkpoint's state; 409 says that it is in that state, which waiting keeps."""
-        special = {409: tries.give_up}
-        refuse_redirect(await tries.tell(self._server, operation, request, special))
+        refuse_redirect(await self._server.tell(operation, request, {409: _give_up}))
+
+
+def _give_up(_: Failure, __: int) -> None:
+    """Make a status final."""
 
 
 def _project(project_id: str | None) -> str:

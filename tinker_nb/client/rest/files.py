@@ -12,7 +12,6 @@ from urllib.parse import urljoin
 
 from tinker_nb.client.exchange import Reply, Request
 from tinker_nb.client.operations import future_of
-from tinker_nb.client.rest import tries
 from tinker_nb.client.rest.base import RestOperations, read
 from tinker_nb.client.rest.paths import (
     checkpoint_of,
@@ -186,7 +185,7 @@ class FileOperations(RestOperations):
         path = checkpoint_route(checkpoint, "archive")
         request = Request("GET", path, headers={"Accept": "application/json"})
         special = {503: self._while_made}
-        reply = await tries.tell(self._server, operation, request, special)
+        reply = await self._server.tell(operation, request, special)
         base_url = (await self._server.transport.ready()).base_url
         return read_archive_url(reply, f"{base_url}{path}", datetime.now(UTC))
 
