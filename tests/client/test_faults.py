@@ -223,3 +223,16 @@ def test_the_key_is_in_no_text(caplog: pytest.LogCaptureFixture) -> None:
     endpoint = service.server.transport.endpoint
     texts = [repr(service), repr(endpoint), repr(caught.value), caplog.text]
     assert not any("4711" in text for text in texts)
+
+
+def test_closing_does_not_wait_for_a_server_that_cannot_end_a_session() -> None:
+    def script(seen: Seen) -> Say | None:
+        return Say(503) if seen.path.endswith("finish") else None
+
+    with scripted_server(script) as server:
+        service = ServiceClient(base_url=server.url)  # with the patience that it has for work
+        service.create_lora_training_client("m")
+        began = time.monotonic()
+        service.close()
+        assert time.monotonic() - began < 15
+        assert server.count("/api/v1/sessions/S/finish") > 1

@@ -77,7 +77,7 @@ _WIDTH = 100
 #: What to know of operations wherever they are.
 _NOTES = {
     "get_tokenizer": "the server's own, or the public one of that name",
-    "whoami": "as the key itself says; nothing is sent",
+    "whoami": "as the JWT says that is the key, or was exchanged for it",
 }
 #: What to know of operations of which nobody knows whether they are there.
 _DOUBTS = {

@@ -89,7 +89,8 @@ class Link:
         budget = self._budgets[request.lane]
         async with budget.taking(len(request.payload.content) if request.payload else 0):
             tried = await self._opened(request)
-            if isinstance(tried, Reply) and tried.status == httpx.codes.TOO_MANY_REQUESTS:
+            too_many = isinstance(tried, Reply) and tried.status == httpx.codes.TOO_MANY_REQUESTS
+            if too_many and request.lane == "submit":
                 budget.slow_down(time.monotonic() + _SLOW_SECONDS, _SLOW_SUBMISSIONS)
         return tried
 

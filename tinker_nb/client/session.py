@@ -17,6 +17,7 @@ from tinker_nb._version import __version__
 from tinker_nb.client.calls import made
 from tinker_nb.client.exchange import Reply, Request, json_payload
 from tinker_nb.client.loops import loop_thread
+from tinker_nb.client.retry import RetryPolicy
 from tinker_nb.client.server import Server
 from tinker_nb.client.shared import Shared
 from tinker_nb.errors import NotFoundError
@@ -29,6 +30,8 @@ from tinker_nb.wire.responses import CreateSessionResponse
 
 logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 10.0
+#: Nobody waits for minutes to close a client: a session that is not finished ends by itself.
+_AT_THE_END = RetryPolicy(patience=5.0)
 
 
 class Session:
@@ -119,9 +122,8 @@ class Session:
         body = FinishSessionRequest(reason={"type": reason}, detail=detail).model_dump()
         path = f"/api/v1/sessions/{session_id}/finish"
         try:
-            await self._server.transport.send(
-                Request("POST", path, json_payload(body), timeout=15.0)
-            )
+            request = Request("POST", path, json_payload(body), timeout=5.0)
+            await self._server.transport.send(request, policy=_AT_THE_END)
         except NotFoundError:
             logger.debug("The server has no %s.", path)
 
