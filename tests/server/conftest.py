@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-# Before torch is loaded: waiting threads sleep instead of spinning beside other busy processes.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Before torch is loaded: waiting threads soon sleep beside other busy processes.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +20,25 @@ import pytest
 from pydantic import SecretStr
 
 from tinker_nb.data.chat import ChatTokenizer
+from tinker_nb.errors import InvalidInputError
 from tinker_nb.server.config import Settings
+from tinker_nb.server.engine.adapters import Adapter
 from tinker_nb.server.engine.base import Base, load_base
-from tinker_nb.server.engine.work import Work
-from tinker_nb.server.engine.workshop import Workshop
+from tinker_nb.server.engine.work import (
+    Failed,
+    Outcome,
+    Sample,
+    SampleMany,
+    Training,
+    WeightsSource,
+    Work,
+)
+from tinker_nb.server.engine.workshop import Trained, Workshop
 from tinker_nb.server.house import House, open_house
 from tinker_nb.server.serving import build_server
 from tinker_nb.server.sockets import listen
 from tinker_nb.server.tiny_chat import MODEL_DIR
+from tinker_nb.wire.results import SampleResponse
 
 KEY = "tml-test-key"
 
@@ -143,26 +154,27 @@ class Gate:
     """Holds the engine before each piece of work until told to go on."""
 
     def __init__(self, house: House, holds: Callable[[Work], bool] = lambda _: True) -> None:
-        self._workshop: Any = house.engine._workshop
         self._house = house
         self._holds = holds
         self._open = threading.Event()
         self.holding = threading.Event()
-        house.engine._workshop = self
+        self._train, self._weights = house.workshop.train, house.workshop.weights
+        house.workshop.train = self._gated_train  # type: ignore[method-assign]
+        house.engine._draws._find = self._gated_weights
 
-    def do(self, work: Work) -> Any:
-        """Do a piece of work once the gate is open."""
-        if self._holds(work):
-            self.holding.set()
-            assert self._open.wait(60)
-        self._house.engine.checkpoint()
-        return self._workshop.do(work)
+    def _gated_train(self, works: Sequence[Training]) -> Trained:
+        if any(self._holds(work) for work in works):
+            self._hold()
+        return self._train(works)
 
-    def sample(self, requests: Any) -> list[Any]:
-        """Draw once the gate is open."""
+    def _gated_weights(self, source: WeightsSource) -> Adapter | None:
+        self._hold()
+        return self._weights(source)
+
+    def _hold(self) -> None:
         self.holding.set()
         assert self._open.wait(60)
-        return list(self._workshop.sample(requests))
+        self._house.engine.checkpoint()
 
     def open(self) -> None:
         """Let everything through from now on."""
@@ -171,7 +183,51 @@ class Gate:
     def remove(self) -> None:
         """Leave the engine as it was."""
         self.open()
-        self._house.engine._workshop = self._workshop
+        self._house.workshop.train = self._train  # type: ignore[method-assign]
+        self._house.engine._draws._find = self._weights
+
+
+class Bench:
+    """A workshop without an engine: what is done happens at once, or raises."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        self.workshop = workshop
+
+    def do(self, *works: Work) -> Any:
+        """Do some work and return its result; of several that go together, their results."""
+        if isinstance(works[0], Sample | SampleMany):
+            return self.draw(works[0])
+        trained = self.workshop.train([work for work in works if isinstance(work, Training)])
+        if trained.change is not None:
+            self.workshop.settle(trained.change, recorded=True)
+        results = [_result(outcome) for outcome in trained.outcomes]
+        return results if len(works) > 1 else results[0]
+
+    def draw(self, work: Sample | SampleMany) -> Any:
+        """Draw to the end."""
+        requests = work.requests if isinstance(work, SampleMany) else (work,)
+        answers: dict[int, SampleResponse] = {}
+        for request in requests:
+            self.workshop.drawing.join(request, self.workshop.weights(request.weights))
+        while self.workshop.drawing.rows:
+            answers.update({id(one): answer for one, answer in self.workshop.drawing.step()})
+        found = [answers[id(request)] for request in requests]
+        return found if isinstance(work, SampleMany) else found[0]
+
+    def adapter(self, model_id: str = "m") -> Adapter:
+        """Return a model's present state."""
+        return self.workshop.living.adapter(model_id)
+
+    def put(self, adapter: Adapter, model_id: str = "m") -> None:
+        """Make something else a model's present state."""
+        change = self.workshop.living.next(model_id, adapter, stepped=True)
+        self.workshop.settle(change, recorded=True)
+
+
+def _result(outcome: Outcome) -> Any:
+    if isinstance(outcome, Failed):
+        raise InvalidInputError(outcome.message)
+    return outcome.result
 
 
 @pytest.fixture
@@ -217,7 +273,15 @@ def base(llama_dir: Path) -> Base:
 
 
 @pytest.fixture
-def workshop(base: Base) -> Workshop:
+def workshop(base: Base, tmp_path: Path) -> Workshop:
     """A workshop on the small Llama."""
     tokenizer = ChatTokenizer.from_directory(base.facts.directory)
-    return Workshop(base, tokenizer.decode, batch_tokens=256)
+    living = tmp_path / "living"
+    living.mkdir()
+    return Workshop(base, tokenizer.decode, living, batch_tokens=256)
+
+
+@pytest.fixture
+def bench(workshop: Workshop) -> Bench:
+    """The same without an engine: what is done happens at once."""
+    return Bench(workshop)

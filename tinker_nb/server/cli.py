@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from tinker_nb.errors import ConfigurationError
+from tinker_nb.server import options
 from tinker_nb.server.config import TINY_CHAT, Settings
 from tinker_nb.server.engine.finding import find_model
+from tinker_nb.server.logs import setup_logging
 from tinker_nb.server.security import is_loopback, new_key
 from tinker_nb.server.sockets import listen
 from tinker_nb.server.store.home import Home, enter_default_home, enter_home
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
+_DEFAULT = Settings(data_dir=Path())
+
 
 @app.callback()
 def main_help() -> None:
@@ -33,30 +35,40 @@ def main_help() -> None:
 
 @app.command()
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.")] = 0,
-    model: Annotated[
-        str, typer.Option(help=f"{TINY_CHAT}, a Hugging Face directory, or a hub name.")
-    ] = TINY_CHAT,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where runs and checkpoints are kept.")
-    ] = None,
-    api_key_env: Annotated[
-        str | None, typer.Option(help="Variable that holds the key; a random one if not given.")
-    ] = None,
-    no_auth: Annotated[
-        bool, typer.Option("--no-auth", help="Ask for no key; on loopback addresses only.")
-    ] = False,
-    until_stdin_closes: Annotated[
-        bool, typer.Option("--until-stdin-closes", help="Stop when stdin ends.")
-    ] = False,
+    context: typer.Context,
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 0,
+    model: options.Model = TINY_CHAT,
+    download: options.Download = False,
+    data_dir: options.DataDir = None,
+    api_key_env: options.ApiKeyEnv = None,
+    no_auth: options.NoAuth = False,
+    allow_remote: options.AllowRemote = False,
+    allow_hosts: options.AllowHosts = [],  # noqa: B006  # Typer reads it, nobody changes it
+    allow_origins: options.AllowOrigins = [],  # noqa: B006
+    device: options.TheDevice = _DEFAULT.device,
+    dtype: options.TheDType = _DEFAULT.dtype,
+    gradient_checkpointing: options.GradientCheckpointing = False,
+    batch_tokens: options.BatchTokens = _DEFAULT.batch_tokens,
+    batch_rows: options.BatchRows = _DEFAULT.batch_rows,
+    max_rank: options.MaxRank = _DEFAULT.max_rank,
+    max_live_models: options.MaxLiveModels = _DEFAULT.max_live_models,
+    max_request_tokens: options.MaxRequestTokens = _DEFAULT.max_request_tokens,
+    durability: options.TheDurability = _DEFAULT.durability,
+    session_timeout: options.SessionTimeout = _DEFAULT.session_timeout,
+    idle_stop: options.IdleStop = None,
+    until_stdin_closes: options.UntilStdinCloses = False,
+    log_format: options.TheLogFormat = _DEFAULT.log_format,
+    log_level: options.TheLogLevel = _DEFAULT.log_level,
 ) -> None:
     """Start the embedded server."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    setup_logging(log_format, log_level)
     try:
         key = _key(api_key_env, host, no_auth=no_auth)
+        _check_reach(host, allow_remote=allow_remote)
+        settings = _settings({**_set(context), "api_key": key, "listen_host": host})
         home = _home(data_dir)
-        settings = Settings(data_dir=home.directory, model=model, api_key=key)
+        settings = settings.model_copy(update={"data_dir": home.directory})
         random_key = not no_auth and api_key_env is None
         _run(settings, home, (host, port), random_key, until_stdin_closes)
     except ConfigurationError as error:
@@ -66,6 +78,24 @@ def serve(
 def _refuse(message: str) -> NoReturn:
     typer.echo(f"tinker-nb: {message}", err=True)
     raise typer.Exit(2)
+
+
+def _set(context: typer.Context) -> dict[str, Any]:
+    """Return the options that are settings; the data directory is held before it is one."""
+    given = {name: context.params[name] for name in Settings.model_fields if name in context.params}
+    return {**given, "data_dir": Path()}
+
+
+def _settings(values: dict[str, Any]) -> Settings:
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        flag = str(problem["loc"][0]).replace("_", "-")
+        # Settings hold many hosts and origins; each flag gives one.
+        flag = flag.removesuffix("s") if flag.startswith("allow") else flag
+        words = problem["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"--{flag}: {words}.") from error
 
 
 def _key(variable: str | None, host: str, *, no_auth: bool) -> SecretStr | None:
@@ -80,6 +110,14 @@ def _key(variable: str | None, host: str, *, no_auth: bool) -> SecretStr | None:
     if not os.environ.get(variable):
         raise ConfigurationError(f"The variable {variable} is not set; it should hold the key.")
     return SecretStr(os.environ[variable])
+
+
+def _check_reach(host: str, *, allow_remote: bool) -> None:
+    if not allow_remote and not is_loopback(host):
+        raise ConfigurationError(
+            f"Other machines may reach {host}, and what they send is not encrypted; if that is "
+            "wanted, add --allow-remote."
+        )
 
 
 def _home(data_dir: Path | None) -> Home:
@@ -100,18 +138,26 @@ def _run(
     hint = ""
     if random_key and settings.api_key is not None:
         hint = f" (key in {home.write_key(settings.api_key)})"
-    find_model(settings.model)
+    if not settings.download:
+        _stay_offline()
+    find_model(settings.model, download=settings.download)
     with listen(*address) as bound:
         house, serve = _open(settings, home)
         line = f"tinker-nb is ready at {_url(*bound.getsockname()[:2])}{hint}"
         serve(house, bound, lambda: typer.echo(line), until_stdin_closes=until_stdin_closes)
 
 
+def _stay_offline() -> None:
+    """Ask nothing of the hub; its libraries read this once, when they are imported."""
+    os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
+
+
 def _open(settings: Settings, home: Home) -> tuple[House, Callable[..., None]]:
     """Load everything heavy, now that what is cheap to check was found right."""
-    # Read once, when torch is loaded: threads that wait sleep instead of spinning. Beside another
-    # busy process (a notebook's kernel, a browser) a training step is several times faster so.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Read once, when torch is loaded: threads that wait spin some 20 µs, then sleep. Passive
+    # waiting was measured to make a training step 2.5 times slower on an idle machine; endless
+    # spinning slows whatever else runs on the same cores.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     from tinker_nb.server.house import open_house
     from tinker_nb.server.serving import serve
 

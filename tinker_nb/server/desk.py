@@ -10,20 +10,32 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from sqlalchemy import Executable
 from sqlalchemy.exc import SQLAlchemyError
 
-from tinker_nb.server.engine.engine import Engine, QueueView
+from tinker_nb.errors import InvalidInputError
+from tinker_nb.server.completions import Completions
+from tinker_nb.server.engine.engine import Ends, Engine
+from tinker_nb.server.engine.living import Change
+from tinker_nb.server.engine.queue import QueueView
 from tinker_nb.server.engine.work import Done, Job, Outcome, Work
-from tinker_nb.server.store.futures import FutureStore, Stored, failure
+from tinker_nb.server.news import News
+from tinker_nb.server.store.futures import FutureStore, Kept, Stored, failure, outcome_of
+from tinker_nb.server.store.living import disk_words, state_write
 
 _log = logging.getLogger(__name__)
+_UNRECORDED = (
+    "The server could not record the result, so that nothing was done. Make room on its disk, "
+    "then submit the request again."
+)
 
 TicketState = Literal["queued", "running", "finished"]
-Render = Callable[[Any], Stored]
+Render = Callable[[Any], Kept]
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,12 @@ class Ask:
         A repeat under the same key is the same request.
     cost
         How much it is.
+    writes
+        What is recorded together with the request.
+    undo
+        What is recorded together with its failure.
+    makes
+        The path of the checkpoint that it makes.
     """
 
     kind: str
@@ -55,6 +73,9 @@ class Ask:
     model_id: str | None = None
     dedup_key: str | None = None
     cost: float = 1.0
+    writes: tuple[Executable, ...] = ()
+    undo: tuple[Executable, ...] = ()
+    makes: str | None = None
 
 
 @dataclass
@@ -66,6 +87,7 @@ class Ticket:
     state: TicketState = "queued"
     stored: Stored | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    since: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -73,6 +95,22 @@ class Waiting:
     """A poll's "not yet"."""
 
     view: QueueView
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An unfinished request, for who wants to see the queue."""
+
+    request_id: str
+    kind: str
+    model_id: str | None
+    state: TicketState
+    view: QueueView | None
+    waited_seconds: float
+
+
+#: Hears of a request's end: its kind, what became of it, the seconds since it came, its cost.
+Observer = Callable[[str, str, float, float], None]
 
 
 class Desk:
@@ -85,6 +123,9 @@ class Desk:
         self._engine: Engine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = asyncio.Event()
+        self.completions = Completions(futures)
+        self.news = News()
+        self.observer: Observer | None = None
 
     def open(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to take requests in."""
@@ -93,6 +134,8 @@ class Desk:
     def close(self) -> None:
         """Answer everybody who waits; nothing that is asked from now on is waited for."""
         self._closing.set()
+        self.completions.close()
+        self.news.close()
         for ticket in self._tickets.values():
             ticket.changed.set()
 
@@ -103,19 +146,61 @@ class Desk:
         return None if dedup_key is None else self._keys.get(dedup_key)
 
     def submit(self, ask: Ask) -> str:
-        """Take a request in and return its id; a repeat gets the id of the first."""
+        """Take a request in and return its id; a repeat gets the id of the first.
+
+        Raises
+        ------
+        InvalidInputError
+            It cannot be recorded, for want of room on the disk for instance.
+        """
         known = self.repeated(ask.dedup_key)
         if known is not None:
             return known
         request_id = secrets.token_hex(16)
         job = Job(request_id, ask.lane, ask.work, ask.cost)
-        self._futures.add(request_id, ask.kind, ask.model_id, ask.dedup_key)
+        try:
+            self._futures.add(request_id, ask.kind, ask.model_id, ask.dedup_key, ask.writes)
+        except SQLAlchemyError as error:
+            _log.exception("A %s could not be recorded", ask.kind)
+            # No 5xx: clients would repeat it for minutes, and the disk would stay as full.
+            raise InvalidInputError(
+                f"The server could not record the request ({disk_words(error)}); nothing was "
+                "done. Make room on its disk, then submit it again."
+            ) from error
         if ask.dedup_key is not None:
             self._keys[ask.dedup_key] = request_id
         self._tickets[request_id] = Ticket(ask, job)
         assert self._engine is not None
         self._engine.submit(job)
+        self.news.spread()
         return request_id
+
+    def cancel(self, request_id: str) -> None:
+        """Give a request up, if it waits or is being drawn; else it goes on."""
+        ticket = self._tickets.get(request_id)
+        if ticket is not None and self._engine is not None:
+            self._engine.cancel(ticket.job)
+
+    def is_asked(self, such: Callable[[Ask], bool]) -> bool:
+        """Say whether there is such a request that has not ended."""
+        return any(such(ticket.ask) for ticket in self._tickets.values() if not ticket.stored)
+
+    def overview(self) -> list[Entry]:
+        """Return every unfinished request, in the order in which they came."""
+        views = {} if self._engine is None else self._engine.views()
+        now = time.monotonic()
+        return [
+            Entry(
+                request_id,
+                ticket.ask.kind,
+                ticket.ask.model_id,
+                ticket.state,
+                views.get(request_id),
+                now - ticket.since,
+            )
+            for request_id, ticket in self._tickets.items()
+            if ticket.stored is None
+        ]
 
     # Waiting -------------------------------------------------------------------------------------
 
@@ -160,48 +245,71 @@ class Desk:
 
     # News from the engine ------------------------------------------------------------------------
 
-    def started(self, request_id: str) -> None:
-        """Hear, on the engine's thread, that a request is being worked on."""
-        self._tell(request_id, "running", None)
+    def started(self, request_ids: Sequence[str]) -> None:
+        """Hear, on the engine's thread, that requests are being worked on."""
+        self._tell(self._started, list(request_ids))
 
-    def finished(self, request_id: str, outcome: Outcome) -> None:
-        """Hear, on the engine's thread, what became of a request; record it, then spread it."""
-        stored = self._stored(self._tickets[request_id].ask, outcome)
-        recorded = self._record(request_id, stored)
-        self._tell(request_id, "finished", stored, forget=recorded)
+    def finished(self, ends: Ends, change: Change | None) -> bool:
+        """Hear, on the engine's thread, what became of requests; record it, then spread it."""
+        kept = {request_id: self._kept(request_id, outcome) for request_id, outcome in ends}
+        results = {request_id: one.stored for request_id, one in kept.items()}
+        writes = [write for one in kept.values() for write in one.writes]
+        if change is not None:
+            writes.append(state_write(change))
+        recorded = self._record(results, writes)
+        if not recorded and writes:
+            results = {request_id: failure(_UNRECORDED, "server") for request_id in results}
+        self._tell(self._ended, results, recorded)
+        return recorded
 
-    def _record(self, request_id: str, stored: Stored) -> bool:
+    def _record(self, results: Mapping[str, Stored], writes: Sequence[Executable]) -> bool:
         try:
-            self._futures.finish(request_id, stored)
+            self._futures.finish(results, writes)
         except SQLAlchemyError:
-            _log.exception("The result of request %s is kept in memory only", request_id)
+            _log.exception("Results of requests are kept in memory only: %s", list(results))
             return False
         return True
 
-    def _stored(self, ask: Ask, outcome: Outcome) -> Stored:
+    def _kept(self, request_id: str, outcome: Outcome) -> Kept:
+        ask = self._tickets[request_id].ask
         if not isinstance(outcome, Done):
-            return failure(outcome.message, outcome.category)
+            return Kept(failure(outcome.message, outcome.category), ask.undo)
         try:
             return ask.render(outcome.result)
         except Exception:  # whatever it is must become a failed future, not a dead engine
             _log.exception("The result of a %s could not be kept", ask.kind)
-            return failure("The server could not keep the result; submit it again.", "server")
+            words = "The server could not keep the result; submit it again."
+            return Kept(failure(words, "server"), ask.undo)
 
-    def _tell(
-        self, request_id: str, state: TicketState, stored: Stored | None, *, forget: bool = False
-    ) -> None:
+    def _tell(self, hear: Callable[..., None], *told: Any) -> None:
         assert self._loop is not None
         try:
-            self._loop.call_soon_threadsafe(self._hear, request_id, state, stored, forget)
+            self._loop.call_soon_threadsafe(hear, *told)
         except RuntimeError:  # the loop has closed: nobody waits any more
-            _log.debug("request %s ended after the server", request_id)
+            _log.debug("requests went on after the server's end")
 
-    def _hear(
-        self, request_id: str, state: TicketState, stored: Stored | None, forget: bool
-    ) -> None:
-        ticket = self._tickets[request_id]
-        ticket.state, ticket.stored = state, stored
+    def _started(self, request_ids: Sequence[str]) -> None:
+        for request_id in request_ids:
+            self._change(self._tickets[request_id], "running")
+        self.news.spread()
+
+    def _ended(self, results: Mapping[str, Stored], recorded: bool) -> None:
+        for request_id, stored in results.items():
+            ticket = self._tickets[request_id]
+            ticket.stored = stored
+            self._change(ticket, "finished")
+            self.completions.add(ticket.ask.dedup_key, request_id, stored)
+            if recorded:
+                del self._tickets[request_id]  # those who wait hold it; later polls read the table
+            self._observe(ticket, stored)
+        self.news.spread()
+
+    def _change(self, ticket: Ticket, state: TicketState) -> None:
+        ticket.state = state
         news, ticket.changed = ticket.changed, asyncio.Event()
         news.set()
-        if forget:
-            del self._tickets[request_id]  # those who wait hold it; later polls read the table
+
+    def _observe(self, ticket: Ticket, stored: Stored) -> None:
+        if self.observer is not None:
+            seconds = time.monotonic() - ticket.since
+            self.observer(ticket.ask.kind, outcome_of(stored), seconds, ticket.ask.cost)

@@ -6,23 +6,21 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import Engine as Database
-
 from tinker_nb.data.chat import ChatTokenizer
 from tinker_nb.server.config import Settings
 from tinker_nb.server.desk import Desk
-from tinker_nb.server.engine.base import load_base
+from tinker_nb.server.engine.base import Base, load_base
 from tinker_nb.server.engine.engine import Engine
 from tinker_nb.server.engine.work import ModelFacts
 from tinker_nb.server.engine.workshop import Workshop
 from tinker_nb.server.models import Models
-from tinker_nb.server.store.database import open_database
+from tinker_nb.server.restoring import cut_off, restore
+from tinker_nb.server.store.database import Database, open_database
 from tinker_nb.server.store.futures import FutureStore
 from tinker_nb.server.store.home import Home, enter_home
 from tinker_nb.server.store.records import Records
 
 _RESULTS_KEPT = 7 * 24 * 3600.0  # seconds
-_RESTARTED = "The server stopped before this request was done; submit it again."
 
 
 @dataclass
@@ -38,6 +36,7 @@ class House:
     models: Models
     desk: Desk
     engine: Engine
+    workshop: Workshop
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to take requests in, on this loop."""
@@ -47,7 +46,7 @@ class House:
     def close(self) -> None:
         """Stop the engine and let go of the files."""
         self.engine.stop(self.settings.stop_grace)
-        self.database.dispose()
+        self.database.close()
         self.home.leave()
 
 
@@ -68,22 +67,47 @@ def open_house(settings: Settings, home: Home | None = None) -> House:
 
 
 def _furnished(settings: Settings, home: Home) -> House:
-    base = load_base(settings.model)
+    base = load_base(
+        settings.model,
+        device=settings.device,
+        dtype=settings.dtype,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        download=settings.download,
+    )
     tokenizer = ChatTokenizer.from_directory(base.facts.directory)
-    home.prepare_checkpoints()
+    home.prepare()
     database = open_database(home.database)
-    records, futures = Records(database), FutureStore(database)
-    futures.fail_unfinished(_RESTARTED)
+    records, futures = Records(database.quick), FutureStore(database.quick, database.durable)
+    futures.fail_unfinished(cut_off)
     futures.forget(before=time.time() - _RESULTS_KEPT)
-    records.lose_runs()
     desk = Desk(futures)
-    workshop = Workshop(
+    workshop = _workshop(settings, home, base, tokenizer)
+    restore(records, home, base.facts, workshop)
+    engine = Engine(
+        workshop, desk, batch_rows=settings.batch_rows, batch_tokens=settings.batch_tokens
+    )
+    workshop.checkpoint = engine.checkpoint
+    return House(
+        settings,
+        home,
+        base.facts,
+        tokenizer,
+        database,
+        records,
+        Models(records, base.facts, settings.max_rank),
+        desk,
+        engine,
+        workshop,
+    )
+
+
+def _workshop(settings: Settings, home: Home, base: Base, tokenizer: ChatTokenizer) -> Workshop:
+    return Workshop(
         base,
         tokenizer.decode,
+        home.living,
+        limit=settings.max_live_models,
+        durable=settings.durability == "step",
         batch_tokens=settings.batch_tokens,
         batch_rows=settings.batch_rows,
     )
-    engine = Engine(workshop, desk, batch_rows=settings.batch_rows)
-    workshop.checkpoint = engine.checkpoint
-    models = Models(records, base.facts, settings.max_rank)
-    return House(settings, home, base.facts, tokenizer, database, records, models, desk, engine)

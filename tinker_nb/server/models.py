@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any, cast
 
 from tinker_nb.errors import InvalidInputError, UnknownNameError
 from tinker_nb.server.config import SERVED_ALIASES
@@ -11,8 +12,6 @@ from tinker_nb.server.engine.work import (
     AdapterSpec,
     LayerGroup,
     ModelFacts,
-    SavedWeights,
-    WeightsSource,
 )
 from tinker_nb.server.store.records import (
     CheckpointRow,
@@ -21,8 +20,8 @@ from tinker_nb.server.store.records import (
     SamplerRow,
     SessionRow,
 )
-from tinker_nb.wire.params import LoraConfig
-from tinker_nb.wire.paths import parse_tinker_path
+from tinker_nb.wire.params import LoraConfig, OptimizerConfig
+from tinker_nb.wire.paths import TinkerPath, parse_tinker_path
 
 OFFICIAL_ALPHA = 32.0
 
@@ -69,15 +68,21 @@ class Models:
         seed = None if config.seed is None else config.seed % 2**63
         return AdapterSpec(config.rank, alpha, groups, seed)
 
-    def add_run(
+    def check_optimizer(self, config: OptimizerConfig | None) -> None:
+        """Refuse optimizers other than AdamW."""
+        if config is not None and config.type != "adamw":
+            raise InvalidInputError("This server has the optimizer 'adamw' only.")
+
+    def new_run(
         self,
         model_id: str,
         spec: AdapterSpec,
         session_id: str | None = None,
-        user_metadata: dict[str, object] | None = None,
-    ) -> None:
-        """Record a model that is being made."""
-        row = RunRow(
+        user_metadata: Mapping[str, Any] | None = None,
+    ) -> RunRow:
+        """Return the record of a model that is to be made."""
+        self._check_free(model_id)
+        return RunRow(
             model_id=model_id,
             session_id=session_id,
             base_model=self._facts.name,
@@ -87,10 +92,25 @@ class Models:
             seed=spec.seed,
             state="live",
             created_at=time.time(),
-            user_metadata=user_metadata or {},
+            user_metadata=dict(user_metadata or {}),
         )
-        self._records.add(row)
-        self._live[model_id] = row
+
+    def like(
+        self,
+        source: RunRow,
+        model_id: str,
+        session_id: str,
+        user_metadata: Mapping[str, Any] | None,
+    ) -> RunRow:
+        """Return the record of a model that is to be made of another one's checkpoint."""
+        spec = AdapterSpec(source.rank, source.alpha, groups_of(source), source.seed)
+        return self.new_run(model_id, spec, session_id, user_metadata)
+
+    def _check_free(self, model_id: str) -> None:
+        if self._records.get(RunRow, model_id) is not None:
+            raise InvalidInputError(
+                f"There is a model {model_id!r} already; count model_seq_id up for a new one."
+            )
 
     def live_run(self, model_id: str) -> RunRow:
         """Return a model that can be worked on."""
@@ -101,13 +121,15 @@ class Models:
             raise UnknownNameError(f"The model {model_id!r} was removed.")
         if run.state != "live":
             raise UnknownNameError(
-                f"The model {model_id!r} was lost when the server stopped; make a new one."
+                f"The model {model_id!r} was lost when the server stopped; make a new one, from "
+                "its last checkpoint if it has one."
             )
+        self._check_served(run)
+        self._live[model_id] = run
         return run
 
     def unload(self, model_id: str) -> None:
         """Let no later request use a model."""
-        self._records.change(RunRow, model_id, state="unloaded")
         self._live.pop(model_id, None)
 
     def sampler(self, sampler_id: str) -> SamplerRow:
@@ -115,26 +137,51 @@ class Models:
         row = self._records.get(SamplerRow, sampler_id)
         if row is None:
             raise UnknownNameError(f"There is no sampling session {sampler_id!r}.")
+        if row.base_model != self._facts.name:
+            raise UnknownNameError(_other_base(sampler_id, row.base_model, self._facts.name))
         return row
 
-    def checkpoint(self, path: str) -> CheckpointRow:
+    def sampled_checkpoint(self, path: str) -> CheckpointRow:
         """Return a checkpoint that can be sampled."""
         parsed = parse_tinker_path(path)
         if parsed.kind != "sampler_weights":
             raise InvalidInputError(
                 f"{path} cannot be sampled; save with save_weights_for_sampler and use that path."
             )
-        row = self._records.get(CheckpointRow, str(parsed))
-        if row is None:
+        return self._checkpoint(parsed)
+
+    def trained_checkpoint(self, path: str) -> CheckpointRow:
+        """Return a checkpoint whose weights can be put into a model."""
+        parsed = parse_tinker_path(path)
+        if parsed.kind == "external_weights":
+            raise InvalidInputError(f"{path} is an export; load a path of save_weights instead.")
+        return self._checkpoint(parsed)
+
+    def run_of(self, checkpoint: CheckpointRow) -> RunRow:
+        """Return the model that a checkpoint is of."""
+        run = self._records.get(RunRow, checkpoint.model_id)
+        assert run is not None, "the tables refer to each other"
+        return run
+
+    def _checkpoint(self, path: TinkerPath) -> CheckpointRow:
+        row = self._records.get(CheckpointRow, str(path))
+        if row is None or (row.expires_at is not None and row.expires_at <= time.time()):
             raise UnknownNameError(f"There is no checkpoint {path}.")
+        self._check_served(self.run_of(row))
         return row
 
+    def _check_served(self, run: RunRow) -> None:
+        if run.base_model != self._facts.name:
+            raise UnknownNameError(_other_base(run.model_id, run.base_model, self._facts.name))
 
-def sampler_weights(sampler: SamplerRow) -> WeightsSource:
-    """Return the weights a sampling session draws from now."""
-    return None if sampler.directory is None else SavedWeights(Path(sampler.directory))
+
+def groups_of(run: RunRow) -> frozenset[LayerGroup]:
+    """Return the groups of layers that a run trains."""
+    return cast("frozenset[LayerGroup]", frozenset(run.groups.split(",")))
 
 
-def checkpoint_weights(checkpoint: CheckpointRow) -> SavedWeights:
-    """Return the weights in a checkpoint."""
-    return SavedWeights(Path(checkpoint.directory))
+def _other_base(name: str, base: str, served: str) -> str:
+    return (
+        f"{name!r} belongs to the base model {base!r}, and this server serves {served!r}; start "
+        "the server with that model."
+    )

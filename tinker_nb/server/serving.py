@@ -15,6 +15,8 @@ import uvicorn
 from tinker_nb.server.app import create_app
 from tinker_nb.server.house import House
 
+_KILLED = 128  # what a shell reports of a process ended by a signal, less the signal's number
+
 
 class _Server(uvicorn.Server):
     """A uvicorn server that tells when it is ready, and wakes whoever waits when it stops."""
@@ -23,6 +25,11 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._house = house
         self._ready = ready
+        self._interrupted = False
+
+    def leave(self) -> None:
+        """Begin to stop; may be called from any thread."""
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
@@ -35,17 +42,30 @@ class _Server(uvicorn.Server):
         self._house.desk.close()
         await super().shutdown(sockets)
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop in good order at the first signal, and at once at a second interrupt."""
+        if self._interrupted and sig == signal.SIGINT:
+            # Nothing is lost that a crash would spare: what was acknowledged is on the disk.
+            os._exit(_KILLED + sig)
+        self._interrupted = True
+        super().handle_exit(sig, frame)
+
 
 def build_server(house: House, ready: Callable[[], None]) -> uvicorn.Server:
     """Return a server for an opened house."""
+    app = create_app(house)
     config = uvicorn.Config(
-        create_app(house),
+        app,
         log_config=None,
         access_log=False,
+        # Nothing here is spoken over WebSockets, so nothing of them is understood.
+        ws="none",
         # One more than the polls' own grace, so that their answers get out.
         timeout_graceful_shutdown=int(house.settings.stop_grace) + 1,
     )
-    return _Server(config, house, ready)
+    server = _Server(config, house, ready)
+    app.state.stop = server.leave
+    return server
 
 
 def serve(
@@ -60,6 +80,11 @@ def serve(
         watcher = threading.Thread(target=_stop_at_end_of_stdin, args=(server,), daemon=True)
         watcher.start()
     server.run(sockets=[bound])
+    if not house.engine.stop(0):
+        # Its thread is deep in a computation, and would crash with the interpreter around it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _obeyed(_: int, __: FrameType | None) -> None:

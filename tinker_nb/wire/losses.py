@@ -4,13 +4,16 @@ All are sums over tokens and datums (section 2.3 of the protocol). With ``lp`` t
 of the target under the current weights, ``q`` the input ``logprobs``, ``A`` the ``advantages`` and
 ``r = exp(lp - q)``:
 
-=====================  ============================================
+=====================  ===========================================================
 cross_entropy          sum of ``-lp * w``
 importance_sampling    sum of ``-r * A``
 ppo                    sum of ``-min(r * A, clip(r, low, high) * A)``
-=====================  ============================================
+cispo                  sum of ``-clip(r, low, high) * lp * A``, the factor held fixed
+dro                    sum of ``-(lp * A - beta * (lp - q)**2 / 2)``
+=====================  ===========================================================
 
-``weights`` beside the inputs of a policy loss is a multiplicative mask that defaults to 1.
+``weights`` beside the inputs of a policy loss is a multiplicative mask that defaults to 1. The
+hosted service does not say what ``beta`` is by default; here it is the value of its example, 0.05.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from tinker_nb.errors import InvalidInputError, UnknownNameError
 from tinker_nb.wire.data import Datum
 from tinker_nb.wire.tensors import TensorData
 
-LossName = Literal["cross_entropy", "importance_sampling", "ppo"]
+LossName = Literal["cross_entropy", "importance_sampling", "ppo", "cispo", "dro"]
 LossConfig = Mapping[str, float | str]
 
 _POLICY_INPUTS = ("target_tokens", "logprobs", "advantages")
@@ -54,19 +57,28 @@ LOSSES: dict[str, LossSpec] = {
             ("weights",),
             {"clip_low_threshold": 0.8, "clip_high_threshold": 1.2},
         ),
+        LossSpec(
+            "cispo",
+            _POLICY_INPUTS,
+            ("weights",),
+            {"clip_low_threshold": 0.0, "clip_high_threshold": 4.0},
+        ),
+        LossSpec("dro", _POLICY_INPUTS, ("weights",), {"beta": 0.05}),
     )
 }
 
 #: Losses of the hosted service and of other servers, whose inputs only they know.
-LOSSES_ELSEWHERE = frozenset(
-    {"cispo", "dro", "gspo", "stable_reinforce", "custom", "ppo_critic", "dppo"}
-)
+LOSSES_ELSEWHERE = frozenset({"gspo", "stable_reinforce", "custom", "ppo_critic", "dppo"})
 
 
 def loss_spec(name: str) -> LossSpec:
     """Return the loss of that name; `UnknownNameError` lists the known ones."""
     if name in LOSSES:
         return LOSSES[name]
+    if name in LOSSES_ELSEWHERE:
+        raise UnknownNameError(
+            f"The loss {name!r} is not offered by this server; it has {', '.join(LOSSES)}."
+        )
     from difflib import get_close_matches  # rarely needed, and slow to import
 
     near = get_close_matches(name, LOSSES, n=1)

@@ -31,29 +31,86 @@ class Base:
     layers: dict[LayerGroup, tuple[str, ...]]
 
 
-def load_base(name: str) -> Base:
-    """Load a model in float32, frozen, from safetensors only.
+def load_base(
+    name: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    gradient_checkpointing: bool = False,
+    download: bool = False,
+) -> Base:
+    """Load a model, frozen, from safetensors only.
+
+    Parameters
+    ----------
+    name
+        ``tiny-chat``, a directory, or a hub name.
+    device, dtype
+        Where it computes and in which numbers; ``auto`` is a GPU in bfloat16 where there is one,
+        else the CPU in float32.
+    gradient_checkpointing
+        Compute activations twice instead of keeping them.
+    download
+        Whether a hub name may be fetched.
 
     Raises
     ------
     ConfigurationError
         There is no such model, or its files cannot be read.
     """
-    directory = find_model(name)
+    directory = find_model(name, download=download)
+    place = _device(device)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            directory, dtype=torch.float32, use_safetensors=True, local_files_only=True
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            directory,
+            dtype=_dtype(dtype, place),
+            use_safetensors=True,
+            local_files_only=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         first_line = str(error).strip().partition("\n")[0]
         raise ConfigurationError(
             f"The model in {directory} cannot be read: {first_line}"
         ) from error
+    model = model.to(place)
     model.requires_grad_(requires_grad=False)
     model.train(mode=False)
+    if gradient_checkpointing:
+        _checkpoint_gradients(model)
     layers = _layers_by_group(model)
     return Base(model, _facts(name, directory, model, layers), _end_tokens(model), layers)
+
+
+def _device(name: str) -> torch.device:
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = "cuda" if there["cuda"] else "cpu"
+    if not there.get(name, True):
+        raise ConfigurationError(f"This machine has no {name}; use --device cpu.")
+    return torch.device(name)
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        name = "bfloat16" if device.type == "cuda" else "float32"
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def _checkpoint_gradients(model: Any) -> None:
+    """Let the model compute its activations twice, which it does in training mode only.
+
+    That mode would also drop values at random; what is trained here is what is sampled.
+    """
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.train(mode=True)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name in ("attention_dropout", "dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
 
 
 def _facts(

@@ -36,6 +36,20 @@ class Batch:
     targets: Ints
     columns: dict[str, Floats]
 
+    def halves(self) -> tuple[Batch, Batch]:
+        """Return the first half of the rows and the rest."""
+        middle = len(self.places) // 2
+        return self._rows(slice(None, middle)), self._rows(slice(middle, None))
+
+    def _rows(self, rows: slice) -> Batch:
+        return Batch(
+            self.places[rows],
+            self.lengths[rows],
+            self.tokens[rows],
+            self.targets[rows],
+            {name: column[rows] for name, column in self.columns.items()},
+        )
+
 
 def make_batches(examples: Sequence[Example], budget: int) -> Iterator[Batch]:
     """Give the examples in batches of like length.

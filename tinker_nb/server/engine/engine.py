@@ -1,72 +1,51 @@
-"""The engine: a queue, one worker thread, and news of what became of each job."""
+"""The engine: what waits, one worker thread, and news of what became of each job."""
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
 import time
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
-from tinker_nb.errors import InvalidInputError
-from tinker_nb.server.engine.schedule import Schedule
+from tinker_nb.server.engine.draws import Draws
+from tinker_nb.server.engine.living import Change
+from tinker_nb.server.engine.outcomes import CANCELLED, StoppedError, failed
+from tinker_nb.server.engine.queue import Queue, QueueView
 from tinker_nb.server.engine.speeds import Speeds
-from tinker_nb.server.engine.work import Done, Failed, Job, Outcome, Sample, Work
+from tinker_nb.server.engine.training import goes_with
+from tinker_nb.server.engine.work import (
+    ForwardBackward,
+    Job,
+    Outcome,
+    Sample,
+    SampleMany,
+    Training,
+)
+from tinker_nb.server.engine.workshop import Trained, Workshop
 
-_log = logging.getLogger(__name__)
-
-
-class Does(Protocol):
-    """What does the work; `tinker_nb.server.engine.workshop.Workshop` in earnest."""
-
-    def do(self, work: Work) -> Any:
-        """Do one piece of work and return its result."""
-        ...
-
-    def sample(self, requests: list[Sample]) -> list[Any]:
-        """Draw for several requests on the same weights at once."""
-        ...
+#: What became of some jobs that ended together, by request id.
+Ends = list[tuple[str, Outcome]]
 
 
 class Listener(Protocol):
     """Who hears of the jobs; called on the worker thread."""
 
-    def started(self, request_id: str) -> None:
-        """Hear that a job is being done now."""
+    def started(self, request_ids: Sequence[str]) -> None:
+        """Hear that jobs are being done now."""
         ...
 
-    def finished(self, request_id: str, outcome: Outcome) -> None:
-        """Hear what became of a job."""
+    def finished(self, ends: Ends, change: Change | None) -> bool:
+        """Record what became of jobs and of their model; says whether that could be done."""
         ...
-
-
-class StoppedError(Exception):
-    """The engine stops; the job in hand is given up."""
-
-
-@dataclass(frozen=True)
-class QueueView:
-    """Where an unfinished job is.
-
-    Parameters
-    ----------
-    state
-        ``queued`` or ``running``.
-    place
-        Jobs of its lane that go before it.
-    eta_seconds
-        Foreseen seconds until its result, as far as speeds are known.
-    """
-
-    state: Literal["queued", "running"]
-    place: int
-    eta_seconds: float | None
 
 
 class Engine:
-    """Does jobs one at a time on a thread of its own, in the order of its schedule.
+    """Does jobs on a thread of its own, in the order of its queue.
+
+    Training and drawing take turns: after each piece of training the sequences grow for as long
+    as that took, so that neither starves the other.
 
     Parameters
     ----------
@@ -76,19 +55,29 @@ class Engine:
         Hears of the jobs.
     batch_rows
         Most sequences drawn at once.
+    batch_tokens
+        Most tokens of the requests that are computed together.
     """
 
-    def __init__(self, workshop: Does, listener: Listener, *, batch_rows: int = 64) -> None:
+    def __init__(
+        self,
+        workshop: Workshop,
+        listener: Listener,
+        *,
+        batch_rows: int = 64,
+        batch_tokens: int = 4096,
+    ) -> None:
         self._workshop = workshop
         self._listener = listener
         self._rows = batch_rows
-        self._schedule: Schedule[Job] = Schedule()
-        self._running: list[Job] = []
-        self._since = 0.0
-        self._speeds = Speeds()
+        self._tokens = batch_tokens
+        self._queue = Queue(Speeds())
+        self._draws = Draws(workshop.drawing, workshop.weights)
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="tinker-nb-engine", daemon=True)
+
+    # From other threads --------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to work."""
@@ -103,101 +92,140 @@ class Engine:
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def checkpoint(self) -> None:
-        """Raise `StoppedError` when the engine stops; long work calls this now and then."""
-        if self._stopping:
-            raise StoppedError
-
     def submit(self, job: Job) -> None:
         """Put a job into the queue."""
         with self._changed:
-            self._schedule.add(job.lane, job)
+            self._queue.add(job)
+            self._changed.notify_all()
+
+    def cancel(self, job: Job) -> None:
+        """Give a job up that waits or is being drawn; what is being trained goes on."""
+        with self._changed:
+            self._queue.cancel(job)
             self._changed.notify_all()
 
     def view(self, job: Job) -> QueueView | None:
         """Say where a job is; None when it is neither waiting nor being done."""
         with self._changed:
-            if job in self._running:
-                return QueueView("running", 0, self._remaining())
-            ahead = self._schedule.ahead(job.lane, job)
-            if ahead is None:
-                return None
-            same_lane = sum(other.lane == job.lane for other in self._running)
-            return QueueView("queued", len(ahead) + same_lane, self._eta(job))
+            return self._queue.view(job)
 
-    def _eta(self, job: Job) -> float | None:
-        """Foresee when a waiting job is done: what runs, what goes before it, and itself."""
-        total = self._remaining() or 0.0
-        for other in self._schedule:
-            seconds = self._expected(other)
-            if seconds is None:
-                return None
-            total += seconds
-            if other is job:
-                break
-        return total
+    def views(self) -> dict[str, QueueView]:
+        """Say where every job is, by request id."""
+        with self._changed:
+            return self._queue.views()
 
-    def _remaining(self) -> float | None:
-        expected = [self._expected(job) for job in self._running]
-        known = [seconds for seconds in expected if seconds is not None]
-        if not known or len(known) < len(expected):
-            return None
-        return max(0.0, sum(known) - (time.monotonic() - self._since))
+    def checkpoint(self) -> None:
+        """Raise `StoppedError` when the engine stops; long work calls this now and then."""
+        if self._stopping:
+            raise StoppedError
 
-    def _expected(self, job: Job) -> float | None:
-        return self._speeds.expected(type(job.work).__name__, job.cost)
+    # On the worker thread ------------------------------------------------------------------------
 
     def _run(self) -> None:
         _give_way()
-        while jobs := self._take():
-            for job in jobs:
-                self._listener.started(job.request_id)
-            outcomes = self._do(jobs)
-            if outcomes is None:
+        while self._wait():
+            try:
+                self._turn()
+            except StoppedError:
                 return
-            self._finish(jobs, outcomes)
 
-    def _take(self) -> list[Job]:
+    def _wait(self) -> bool:
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping or len(self._schedule) > 0)
-            self._running = [] if self._stopping else self._schedule.take(self._joins)
-            self._since = time.monotonic()
-            return self._running
+            self._changed.wait_for(lambda: self._stopping or self._queue.busy or self._draws.rows)
+            return not self._stopping
+
+    def _turn(self) -> None:
+        """Train what is next, then draw for as long."""
+        began = time.monotonic()
+        self._drop_cancelled()
+        jobs = self._take_training()
+        if jobs:
+            self._train(jobs)
+        until = 2 * time.monotonic() - began
+        self._draw()
+        while self._draws.rows and time.monotonic() < until:
+            self.checkpoint()
+            self._draw()
+
+    def _take_training(self) -> list[Job]:
+        with self._changed:
+            jobs = self._queue.take_training(self._joins)
+        if jobs and isinstance(jobs[0].work, Sample | SampleMany):
+            # It came to its turn among its model's training; from here it draws like others.
+            self._begin(jobs[0])
+            return []
+        return jobs
 
     def _joins(self, job: Job, taken: list[Job]) -> bool:
-        """Let requests to sample from the same weights go together."""
-        first = taken[0].work
-        if not isinstance(job.work, Sample) or not isinstance(first, Sample):
+        """Let requests that can be computed in one batch go together."""
+        first, work = taken[0].work, job.work
+        if not isinstance(first, ForwardBackward) or not isinstance(work, ForwardBackward):
             return False
-        rows = sum(other.work.num_samples for other in taken if isinstance(other.work, Sample))
-        return job.work.weights == first.weights and rows + job.work.num_samples <= self._rows
+        tokens = sum(other.cost for other in taken) + job.cost
+        return tokens <= self._tokens and goes_with(first, work)
 
-    def _finish(self, jobs: list[Job], outcomes: list[Outcome]) -> None:
-        seconds = time.monotonic() - self._since
-        kind, cost = type(jobs[0].work).__name__, sum(job.cost for job in jobs)
+    def _train(self, jobs: list[Job]) -> None:
+        self._listener.started([job.request_id for job in jobs])
+        began = time.monotonic()
+        trained = self._trained(jobs)
         with self._changed:
-            self._speeds.observe(kind, cost, seconds)
-            self._running = []
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            self._listener.finished(job.request_id, outcome)
+            self._queue.observe(jobs, time.monotonic() - began)
+        ends = [
+            (job.request_id, outcome) for job, outcome in zip(jobs, trained.outcomes, strict=True)
+        ]
+        recorded = self._listener.finished(ends, trained.change)
+        if trained.change is not None:
+            self._workshop.settle(trained.change, recorded=recorded)
 
-    def _do(self, jobs: list[Job]) -> list[Outcome] | None:
-        """Do jobs that were taken together; None when the engine stops meanwhile."""
+    def _trained(self, jobs: list[Job]) -> Trained:
+        works = [job.work for job in jobs if isinstance(job.work, Training)]
         try:
-            return [Done(result) for result in self._results(jobs)]
+            return self._workshop.train(works)
         except StoppedError:
-            return None
-        except InvalidInputError as error:
-            return [Failed(error.message, "user")] * len(jobs)
+            raise
         except Exception as error:  # the server must outlive whatever the work does
-            _log.exception("%s failed", type(jobs[0].work).__name__)
-            words = f"The server failed on this request ({type(error).__name__}); submit it again."
-            return [Failed(words, "server")] * len(jobs)
+            return Trained([failed(error, jobs[0])] * len(jobs))
 
-    def _results(self, jobs: list[Job]) -> list[Any]:
-        if len(jobs) == 1:
-            return [self._workshop.do(jobs[0].work)]
-        return self._workshop.sample([job.work for job in jobs if isinstance(job.work, Sample)])
+    def _draw(self) -> None:
+        """Let waiting requests join, and every sequence grow by one token."""
+        self._join_waiting()
+        if not self._draws.rows:
+            return
+        rows, began = self._draws.rows, time.monotonic()
+        ended = self._draws.step()
+        with self._changed:
+            self._queue.observe_step(rows, time.monotonic() - began)
+            self._queue.draw(self._draws.jobs)
+        if ended:
+            self._listener.finished([(job.request_id, end) for job, end in ended], None)
+
+    def _join_waiting(self) -> None:
+        while self._draws.rows < self._rows:
+            with self._changed:
+                job = self._queue.take_drawing()
+            if job is None:
+                return
+            self._begin(job)
+
+    def _begin(self, job: Job) -> None:
+        self._listener.started([job.request_id])
+        refused = self._draws.join(job)
+        with self._changed:
+            self._queue.draw(self._draws.jobs)
+        if refused is not None:
+            self._listener.finished([(job.request_id, refused)], None)
+
+    def _drop_cancelled(self) -> None:
+        with self._changed:
+            cancelled = self._queue.take_cancelled()
+        ends: Ends = []
+        for job in cancelled:
+            self._draws.leave(job)
+            ends.append((job.request_id, CANCELLED))
+        if ends:
+            with self._changed:
+                self._queue.draw(self._draws.jobs)
+            self._listener.finished(ends, None)
 
 
 def _give_way() -> None:

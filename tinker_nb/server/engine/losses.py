@@ -44,6 +44,21 @@ def _ppo(logprobs: Tensor, columns: Columns, settings: Settings) -> Tensor:
     return -torch.minimum(ratio * advantages, clipped * advantages) * weights
 
 
+def _cispo(logprobs: Tensor, columns: Columns, settings: Settings) -> Tensor:
+    gain = columns["advantages"] * columns["weights"]
+    ratio = _ratio(logprobs.detach(), columns, gain)
+    clipped = ratio.clamp(settings["clip_low_threshold"], settings["clip_high_threshold"])
+    return -clipped * logprobs * gain
+
+
+def _dro(logprobs: Tensor, columns: Columns, settings: Settings) -> Tensor:
+    weights = columns["weights"]
+    # A token without a gain still counts here; only a masked one must not overflow.
+    apart = torch.where(weights != 0, logprobs - columns["logprobs"], 0.0)
+    gain = logprobs * columns["advantages"]
+    return -(gain - 0.5 * settings["beta"] * apart.square()) * weights
+
+
 def _ratio(logprobs: Tensor, columns: Columns, gain: Tensor) -> Tensor:
     """Return exp(lp - q); 1 where nothing is gained, so that no masked value can overflow."""
     return torch.where(gain != 0, logprobs - columns["logprobs"], 0.0).exp()
@@ -53,4 +68,6 @@ _LOSSES: dict[str, Callable[[Tensor, Columns, Settings], Tensor]] = {
     "cross_entropy": _cross_entropy,
     "importance_sampling": _importance_sampling,
     "ppo": _ppo,
+    "cispo": _cispo,
+    "dro": _dro,
 }

@@ -52,6 +52,16 @@ class Schedule(Generic[T]):
             self._lanes[name] = lane
         return taken
 
+    def remove(self, lane: str, item: T) -> bool:
+        """Take an item out; says whether it waited."""
+        waiting = self._lanes.get(lane, deque())
+        if item not in waiting:
+            return False
+        waiting.remove(item)
+        if not waiting:
+            del self._lanes[lane]
+        return True
+
     def ahead(self, lane: str, item: T) -> list[T] | None:
         """Return the items of the lane that go before this one; None when it does not wait."""
         waiting = self._lanes.get(lane, deque())

@@ -73,6 +73,25 @@ class CreateAdapter:
 
 
 @dataclass(frozen=True)
+class LoadAdapter:
+    """Put a checkpoint's weights into a model, which is made where there is none of that name.
+
+    Parameters
+    ----------
+    model_id
+        The model.
+    directory
+        The checkpoint's files.
+    optimizer
+        Whether the optimizer goes on from the saved state; else it starts afresh.
+    """
+
+    model_id: str
+    directory: Path
+    optimizer: bool
+
+
+@dataclass(frozen=True)
 class RemoveAdapter:
     """Drop a model's adapter."""
 
@@ -101,15 +120,39 @@ class OptimStep:
 
 @dataclass(frozen=True)
 class SaveAdapter:
-    """Write a model's weights to a new directory, in PEFT format."""
+    """Write a model's weights to a new directory, in PEFT format.
+
+    ``optimizer`` adds a file with the optimizer's state, to train on from.
+    """
 
     model_id: str
     directory: Path
+    optimizer: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
-    """Draw sequences that continue a prompt."""
+    """Draw sequences that continue a prompt.
+
+    Parameters
+    ----------
+    weights
+        What draws.
+    prompt
+        (N,).
+    params
+        How to draw.
+    num_samples
+        How many sequences.
+    prompt_logprobs
+        Whether the prompt's tokens are scored, all or the last ``prompt_logprobs_last_n``.
+    topk_prompt_logprobs, topk_sample_logprobs
+        How many of the likeliest tokens are told at each place of the prompt, of the sequences.
+    target_prompt_logprobs
+        (N - 1, K): further tokens to score at each place of the prompt; -1 is none.
+    prompt_alt_tokens_k
+        How many alternatives are drawn at each place of the prompt.
+    """
 
     weights: WeightsSource
     prompt: Ints
@@ -117,18 +160,22 @@ class Sample:
     num_samples: int = 1
     prompt_logprobs: bool = False
     topk_prompt_logprobs: int = 0
+    prompt_logprobs_last_n: int | None = None
+    topk_sample_logprobs: int = 0
+    target_prompt_logprobs: Ints | None = None
+    prompt_alt_tokens_k: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SampleMany:
-    """Draw for several prompts on the same weights."""
+    """Draw for several prompts; done when all of them are."""
 
     requests: tuple[Sample, ...]
 
 
-Work = (
-    CreateAdapter | RemoveAdapter | ForwardBackward | OptimStep | SaveAdapter | Sample | SampleMany
-)
+Training = CreateAdapter | LoadAdapter | RemoveAdapter | ForwardBackward | OptimStep | SaveAdapter
+Drawing = Sample | SampleMany
+Work = Training | Drawing
 
 
 @dataclass(frozen=True, eq=False)

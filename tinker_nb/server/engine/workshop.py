@@ -4,32 +4,46 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tinker_nb.errors import UnknownNameError
+import torch
+
 from tinker_nb.server.engine.adamw import optim_step
-from tinker_nb.server.engine.adapters import Adapter, Slots
+from tinker_nb.server.engine.adapters import Adapter, new_adapter, shape_of
 from tinker_nb.server.engine.base import Base
-from tinker_nb.server.engine.files import load_adapter, save_adapter
-from tinker_nb.server.engine.sampling import Sampler
+from tinker_nb.server.engine.drawing import Drawing
+from tinker_nb.server.engine.files import load_checkpoint, save_checkpoint
+from tinker_nb.server.engine.living import Change, Living
+from tinker_nb.server.engine.lora import Lora
 from tinker_nb.server.engine.stops import Decode
-from tinker_nb.server.engine.training import forward_backward
+from tinker_nb.server.engine.training import NotFiniteError, Trainer
 from tinker_nb.server.engine.work import (
     CreateAdapter,
+    Done,
+    Failed,
     ForwardBackward,
     LiveWeights,
+    LoadAdapter,
     OptimStep,
+    Outcome,
     RemoveAdapter,
-    Sample,
-    SampleMany,
     SaveAdapter,
+    Training,
     WeightsSource,
-    Work,
 )
 
 _LOADED_LIMIT = 8  # checkpoints kept in memory for sampling
 _LOGITS_LIMIT = 2**27  # most logits of a batch: half a gigabyte of them
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What became of some work, and of the model."""
+
+    outcomes: list[Outcome]
+    change: Change | None = None
 
 
 class Workshop:
@@ -41,6 +55,12 @@ class Workshop:
         The model.
     decode
         Tokens to text.
+    living
+        Where the state of models in training is kept.
+    limit
+        Most models in training that stay in memory.
+    durable
+        Whether every step is written to the disk.
     batch_tokens
         Most tokens that go through the model at once in training.
     batch_rows
@@ -53,72 +73,97 @@ class Workshop:
         self,
         base: Base,
         decode: Decode,
+        living: Path,
         *,
+        limit: int = 32,
+        durable: bool = True,
         batch_tokens: int,
         batch_rows: int = 64,
         checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
-        self._model = base.model
-        self._slots = Slots(base)
-        self._live: dict[str, Adapter] = {}
+        self._base = base
+        self.lora = Lora(base)
+        self.living = Living(living, self.lora, limit=limit, durable=durable)
         self._loaded: OrderedDict[Path, Adapter] = OrderedDict()
-        self._budget = max(1, min(batch_tokens, _LOGITS_LIMIT // base.facts.vocab_size))
         self.checkpoint = checkpoint
+        budget = max(1, min(batch_tokens, _LOGITS_LIMIT // base.facts.vocab_size))
+        self._trainer = Trainer(base.model, self.lora, budget, lambda: self.checkpoint())
         context, ends = base.facts.context, base.end_tokens
-        self._sampler = Sampler(
-            base.model, context, ends, decode, batch_rows, lambda: self.checkpoint()
-        )
+        self.drawing = Drawing(base.model, self.lora, context, ends, decode, batch_rows)
 
-    def do(self, work: Work) -> Any:
-        """Do one piece of work and return its result."""
-        match work:
-            case ForwardBackward():
-                return self._forward_backward(work)
+    def train(self, works: Sequence[Training]) -> Trained:
+        """Do one piece of work, or several forward_backward that go together.
+
+        What becomes of the model is not its present state before `settle`.
+        """
+        match works[0]:
+            case ForwardBackward(model_id=model_id):
+                together = [work for work in works if isinstance(work, ForwardBackward)]
+                return self._forward_backward(model_id, together)
             case OptimStep(model_id, params, needs_gradients):
-                return optim_step(self._adapter(model_id), params, needs_gradients=needs_gradients)
+                adapter = self.living.adapter(model_id)
+                stepped, figures = optim_step(adapter, params, needs_gradients=needs_gradients)
+                return self._changed(model_id, stepped, figures)
             case CreateAdapter(model_id, spec):
-                self._live[model_id] = self._slots.create(spec)
-                return model_id
+                shape = shape_of(spec, self._base.facts.trainable)
+                made = new_adapter(shape, self.lora.layout(shape), spec.seed)
+                return self._changed(model_id, made.to(self.lora.device), model_id)
+            case LoadAdapter(model_id, directory, optimizer):
+                loaded = load_checkpoint(self.lora, directory, optimizer=optimizer)
+                return self._changed(model_id, loaded, model_id)
             case RemoveAdapter(model_id):
-                return self._live.pop(model_id, None) is not None
-            case SaveAdapter(model_id, directory):
-                return save_adapter(self._slots, self._adapter(model_id), directory)
-            case Sample():
-                return self.sample([work])[0]
-            case SampleMany(requests):
-                return self.sample(requests)
+                return Trained([Done(None)], self.living.removal(model_id))
+            case SaveAdapter(model_id, directory, optimizer):
+                return Trained([Done(self._save(model_id, directory, optimizer))])
 
-    def sample(self, requests: Sequence[Sample]) -> list[Any]:
-        """Draw for several requests on the same weights at once."""
-        self._slots.plug(self._weights(requests[0].weights))
-        return list(self._sampler.draw(requests))
+    def settle(self, change: Change, *, recorded: bool) -> None:
+        """Let a change of a model happen that was recorded, or forget it."""
+        self.living.settle(change, recorded=recorded)
 
-    def _forward_backward(self, work: ForwardBackward) -> Any:
-        return forward_backward(
-            self._slots,
-            self._model,
-            self._adapter(work.model_id),
-            work,
-            budget=self._budget,
-            checkpoint=lambda: self.checkpoint(),
-        )
-
-    def _adapter(self, model_id: str) -> Adapter:
-        adapter = self._live.get(model_id)
-        if adapter is None:
-            raise UnknownNameError(f"The model {model_id} does not exist any more.")
-        return adapter
-
-    def _weights(self, source: WeightsSource) -> Adapter | None:
+    def weights(self, source: WeightsSource) -> Adapter | None:
+        """Return the weights that a request to draw names."""
         if source is None:
             return None
         if isinstance(source, LiveWeights):
-            return self._adapter(source.model_id)
+            return self.living.adapter(source.model_id)
         return self._saved(source.directory)
+
+    def _changed(self, model_id: str, adapter: Adapter, result: Any) -> Trained:
+        return Trained([Done(result)], self.living.next(model_id, adapter, stepped=True))
+
+    def _forward_backward(self, model_id: str, works: Sequence[ForwardBackward]) -> Trained:
+        adapter = self.living.adapter(model_id)
+        outcomes, gradients = self._losses(adapter, works)
+        if gradients is None:
+            return Trained(outcomes)
+        if adapter.gradients is not None:
+            gradients = adapter.gradients + gradients
+        after = replace(adapter, gradients=gradients)
+        return Trained(outcomes, self.living.next(model_id, after, stepped=False))
+
+    def _losses(
+        self, adapter: Adapter, works: Sequence[ForwardBackward]
+    ) -> tuple[list[Outcome], torch.Tensor | None]:
+        """Compute requests together; apart where one of them is no good, which then fails alone."""
+        try:
+            outputs, gradients = self._trainer.forward_backward(adapter, works)
+            return [Done(output) for output in outputs], gradients
+        except NotFiniteError as error:
+            if len(works) == 1:
+                return [Failed(error.message, "user")], None
+        apart = [self._losses(adapter, [work]) for work in works]
+        found = [gradients for _, gradients in apart if gradients is not None]
+        total = torch.stack(found).sum(0) if found else None
+        return [outcome for outcomes, _ in apart for outcome in outcomes], total
+
+    def _save(self, model_id: str, directory: Path, optimizer: bool) -> int:
+        adapter = self.living.adapter(model_id)
+        name = self._base.facts.name
+        return save_checkpoint(self.lora, name, adapter, directory, optimizer=optimizer)
 
     def _saved(self, directory: Path) -> Adapter:
         if directory not in self._loaded:
-            self._loaded[directory] = load_adapter(self._slots, directory)
+            self._loaded[directory] = load_checkpoint(self.lora, directory)
         self._loaded.move_to_end(directory)
         while len(self._loaded) > _LOADED_LIMIT:
             self._loaded.popitem(last=False)

@@ -105,8 +105,8 @@ async def _add_lora(request: Request, house: House, *, waits: bool) -> Response:
     house.models.check_base(body.base_model)
     spec = house.models.spec(LoraConfig(rank=body.rank), body.alpha)
     model_id = f"{house.facts.name}_lora_{secrets.token_hex(4)}"
-    house.models.add_run(model_id, spec)
-    ask = create_ask(CreateAdapter(model_id, spec), None, {"model_id": model_id})
+    run = house.models.new_run(model_id, spec)
+    ask = create_ask(run, CreateAdapter(model_id, spec), None, {"model_id": model_id})
     return await _answered(house, ask, waits=waits)
 
 
@@ -115,7 +115,7 @@ async def _remove_lora(request: Request, house: House, *, waits: bool) -> Respon
     house.models.live_run(body.model_id)
     house.models.unload(body.model_id)
     result = {"status": "deleted", "model_id": body.model_id}
-    return await _answered(house, remove_ask(body.model_id, result), waits=waits)
+    return await _answered(house, remove_ask(body.model_id, None, result), waits=waits)
 
 
 @router.post("/add_lora")

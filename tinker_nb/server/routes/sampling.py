@@ -9,10 +9,10 @@ from fastapi.responses import Response
 
 from tinker_nb.errors import InvalidInputError
 from tinker_nb.server.answers import answer
-from tinker_nb.server.asks import sampler_name, save_ask, train_key
-from tinker_nb.server.routes.common import TheHouse, future_answer, submitted
+from tinker_nb.server.routes.common import TheHouse
+from tinker_nb.server.saving import sampler_name
 from tinker_nb.server.store.records import SamplerRow
-from tinker_nb.wire.requests import CreateSamplingSessionRequest, SaveWeightsForSamplerRequest
+from tinker_nb.wire.requests import CreateSamplingSessionRequest
 from tinker_nb.wire.responses import CreateSamplingSessionResponse, GetSamplerResponse
 
 router = APIRouter(prefix="/api/v1")
@@ -26,7 +26,7 @@ async def create_sampling_session(body: CreateSamplingSessionRequest, house: The
     if body.base_model is not None:
         house.models.check_base(body.base_model)
     if body.model_path is not None:
-        directory = house.models.checkpoint(body.model_path).directory
+        directory = house.models.sampled_checkpoint(body.model_path).directory
     elif body.base_model is None:
         raise InvalidInputError("Give a base_model or a model_path to sample from.")
     row = SamplerRow(
@@ -50,14 +50,3 @@ async def get_sampler(sampler_id: str, house: TheHouse) -> Response:
             sampler_id=row.sampler_id, base_model=row.base_model, model_path=row.model_path
         )
     )
-
-
-@router.post("/save_weights_for_sampler")
-async def save_weights_for_sampler(body: SaveWeightsForSamplerRequest, house: TheHouse) -> Response:
-    """Keep a model's weights for sampling, under a name or for one sampling session."""
-    known = house.desk.repeated(train_key(body.model_id, body.seq_id))
-    if known is not None:
-        return future_answer(known, body.model_id)
-    if (body.path is None) == (body.sampling_session_seq_id is None):
-        raise InvalidInputError("Give either a path or a sampling_session_seq_id.")
-    return submitted(house, save_ask(house, house.models.live_run(body.model_id), body))

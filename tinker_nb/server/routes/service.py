@@ -13,6 +13,7 @@ from tinker_nb.server.routes.common import TheHouse
 from tinker_nb.wire.requests import ClientConfigRequest
 from tinker_nb.wire.responses import (
     ClientConfigResponse,
+    ClientDynamicConfigResponse,
     GetServerCapabilitiesResponse,
     HealthResponse,
     SupportedModel,
@@ -71,8 +72,8 @@ async def client_config(_: ClientConfigRequest) -> Response:
 
 @router.post("/api/v1/client/dynamic_config")
 async def dynamic_config(_: ClientConfigRequest) -> Response:
-    """Give the official SDK its changing settings: none."""
-    return JSONResponse({})
+    """Give the official SDK its changing settings: an abandoned sample may be cancelled."""
+    return answer(ClientDynamicConfigResponse(sample_cancel_enabled=True))
 
 
 @router.post("/api/v1/telemetry")

@@ -9,10 +9,10 @@ from fastapi.responses import Response
 
 from tinker_nb.errors import InvalidInputError
 from tinker_nb.server.asks import (
+    asked_before,
     forward_backward_ask,
     optim_ask,
     sample_ask,
-    sample_key,
     train_key,
 )
 from tinker_nb.server.checks import read_examples, read_prompt
@@ -72,7 +72,7 @@ async def asample(request: Request, house: TheHouse) -> Response:
     if not is_official("asample", _content_type(request), body):
         return await quickstart.sample(body, house, waits=False)
     sample = SampleRequest.model_validate({**body, "prompt": with_chunk_types(body.get("prompt"))})
-    known = house.desk.repeated(sample_key(sample))
+    known = house.desk.repeated(asked_before(sample))
     if known is not None:
         return future_answer(known, None, sample.num_samples)
     ask = sample_ask(house, sample, read_prompt(sample.prompt, house.facts))

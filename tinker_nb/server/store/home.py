@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
+from filelock import BaseFileLock, FileLock, Timeout
 from pydantic import SecretStr
 
 from tinker_nb.errors import ConfigurationError
@@ -22,7 +21,7 @@ class Home:
     """A data directory held by this server; the lock goes with `leave` or with the process."""
 
     directory: Path
-    _lock: IO[str]
+    _lock: BaseFileLock
 
     @property
     def database(self) -> Path:
@@ -34,11 +33,21 @@ class Home:
         """Where checkpoints are kept."""
         return self.directory / "checkpoints"
 
-    def prepare_checkpoints(self) -> None:
-        """Make the checkpoints' place, and clear what a crash left half written."""
-        self.checkpoints.mkdir(exist_ok=True)
-        for leftover in self.checkpoints.glob(".*"):
-            shutil.rmtree(leftover)
+    @property
+    def living(self) -> Path:
+        """Where the state of models in training is kept."""
+        return self.directory / "living"
+
+    def prepare(self) -> None:
+        """Make the places of files."""
+        for place in (self.checkpoints, self.living):
+            place.mkdir(exist_ok=True)
+
+    def clear_checkpoints(self, named: Container[str]) -> None:
+        """Delete what a crash left behind: folders that no checkpoint and no sampler names."""
+        for folder in self.checkpoints.iterdir():
+            if folder.name not in named:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def write_key(self, key: SecretStr) -> Path:
         """Write the key to a file that only its owner can read."""
@@ -51,7 +60,7 @@ class Home:
 
     def leave(self) -> None:
         """Let another server have it."""
-        self._lock.close()
+        self._lock.release()
 
 
 def enter_home(directory: Path) -> Home:
@@ -88,15 +97,13 @@ def _candidates(directory: Path) -> Iterator[Path]:
 def _try_home(directory: Path) -> Home | None:
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (directory / "lock").open("w")
+        lock = FileLock(directory / "lock", thread_local=False)
+        lock.acquire(blocking=False)
+    except Timeout:
+        return None
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigurationError(
             f"{directory} cannot be used as data directory: {reason}."
         ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        return None
     return Home(directory, lock)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, Executable, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
@@ -35,27 +35,33 @@ class Records:
 
     def add(self, row: Table) -> None:
         """Keep a new row; a row that is there already under its key stays as it is."""
-        values = {
-            column.key: value
-            for column in row.__mapper__.column_attrs
-            if (value := getattr(row, column.key)) is not None
-        }
         with self._database.begin() as connection:
-            connection.execute(insert(type(row)).values(values).on_conflict_do_nothing())
+            connection.execute(adding(row))
 
     def change(self, table: type[Table], key: str, **values: Any) -> bool:
         """Change a row; says whether it is there."""
-        primary = table.__mapper__.primary_key[0]
         with self._database.begin() as connection:
-            statement = update(table).where(primary == key).values(**values)
-            return bool(connection.execute(statement).rowcount)
+            return bool(connection.execute(changing(table, key, **values)).rowcount)
 
-    def runs(self, limit: int, offset: int) -> tuple[Sequence[RunRow], int]:
-        """Return some runs, newest first, and how many there are."""
-        page = select(RunRow).order_by(RunRow.created_at.desc()).limit(limit).offset(offset)
+    def live_runs(self) -> Sequence[RunRow]:
+        """Return the runs that live."""
         with Session(self._database, expire_on_commit=False) as session:
-            total = session.scalar(select(func.count()).select_from(RunRow)) or 0
-            return session.scalars(page).all(), total
+            return session.scalars(select(RunRow).where(RunRow.state == "live")).all()
+
+    def last_checkpoint(self, model_id: str) -> CheckpointRow | None:
+        """Return a run's newest checkpoint to train on from."""
+        mine = select(CheckpointRow).where(
+            CheckpointRow.model_id == model_id, CheckpointRow.kind == "weights"
+        )
+        with Session(self._database, expire_on_commit=False) as session:
+            return session.scalars(mine.order_by(CheckpointRow.created_at.desc())).first()
+
+    def folders(self) -> set[str]:
+        """Return the names of all checkpoints' folders that something refers to."""
+        with self._database.connect() as connection:
+            checkpoints = connection.execute(select(CheckpointRow.directory)).scalars().all()
+            samplers = connection.execute(select(SamplerRow.directory)).scalars().all()
+        return {name for name in (*checkpoints, *samplers) if name is not None}
 
     def last_request(self, model_id: str) -> float | None:
         """Return when a model was last asked for anything."""
@@ -63,22 +69,40 @@ class Records:
         with self._database.connect() as connection:
             return connection.execute(newest).scalar()
 
-    def replace(self, row: Table) -> None:
-        """Keep a row in place of the one that may be there under its key."""
-        with Session(self._database) as session, session.begin():
-            session.merge(row)
 
-    def follow(self, model_id: str, directory: str) -> None:
-        """Let the samplers that follow a model draw from its newest save."""
-        statement = update(SamplerRow).where(SamplerRow.follows == model_id)
-        with self._database.begin() as connection:
-            connection.execute(statement.values(directory=directory))
+def adding(row: Table) -> Executable:
+    """Return the write of a new row; a row that is there already under its key stays."""
+    return insert(type(row)).values(_columns(row)).on_conflict_do_nothing()
 
-    def lose_runs(self) -> None:
-        """Mark the runs that were live when the server stopped as lost."""
-        statement = update(RunRow).where(RunRow.state == "live")
-        with self._database.begin() as connection:
-            connection.execute(statement.values(state="lost"))
+
+def replacing(row: Table) -> Executable:
+    """Return the write of a row in place of the one that may be there under its key."""
+    values = _columns(row)
+    primary = [column.name for column in row.__mapper__.primary_key]
+    write = insert(type(row)).values(values)
+    # What the new row does not set must not stay from the old one.
+    every = {column.key: write.excluded[column.key] for column in row.__mapper__.column_attrs}
+    return write.on_conflict_do_update(index_elements=primary, set_=every)
+
+
+def changing(table: type[Table], key: str, **values: Any) -> Executable:
+    """Return the write of a change of a row."""
+    return update(table).where(table.__mapper__.primary_key[0] == key).values(**values)
+
+
+def removing(table: type[Table], key: str) -> Executable:
+    """Return the write of a row's end."""
+    return delete(table).where(table.__mapper__.primary_key[0] == key)
+
+
+def following(model_id: str, folder: str) -> Executable:
+    """Let the samplers that follow a model draw from its newest save."""
+    return update(SamplerRow).where(SamplerRow.follows == model_id).values(directory=folder)
+
+
+def _columns(row: Table) -> dict[str, Any]:
+    found = {column.key: getattr(row, column.key) for column in row.__mapper__.column_attrs}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def new_session(session_id: str, **values: Any) -> SessionRow:

@@ -15,21 +15,29 @@ class Table(DeclarativeBase):
 
 
 class SessionRow(Table):
-    """A client's session."""
+    """A client's session. ``end`` says how it was finished: success, errored or interrupted."""
 
     __tablename__ = "sessions"
 
     session_id: Mapped[str] = mapped_column(primary_key=True)
-    created_at: Mapped[float]
+    created_at: Mapped[float] = mapped_column(index=True)
     heartbeat_at: Mapped[float]
     finished_at: Mapped[float | None]
+    end: Mapped[str | None]
+    end_detail: Mapped[str | None]
     tags: Mapped[str] = mapped_column(default="")
     display_name: Mapped[str | None]
+    project_id: Mapped[str | None]
     user_metadata: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
 class RunRow(Table):
-    """A LoRA model: a training run. ``state`` is live, unloaded or lost."""
+    """A LoRA model: a training run. ``state`` is live, unloaded or lost.
+
+    Of a live model ``steps_file`` and ``gradients_file`` name the files of its present state in
+    the folder of living models; a change of them and the result that it belongs to are one
+    transaction. ``restored`` tells in words what a restart could not bring back.
+    """
 
     __tablename__ = "runs"
 
@@ -40,13 +48,19 @@ class RunRow(Table):
     alpha: Mapped[float]
     groups: Mapped[str]
     seed: Mapped[int | None]
-    state: Mapped[str]
-    created_at: Mapped[float]
+    state: Mapped[str] = mapped_column(index=True)
+    created_at: Mapped[float] = mapped_column(index=True)
+    steps_file: Mapped[str | None]
+    gradients_file: Mapped[str | None]
+    restored: Mapped[str | None]
     user_metadata: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
 class CheckpointRow(Table):
-    """A checkpoint's files; the ephemeral ones have no name of their own and are not listed."""
+    """A checkpoint; the ephemeral ones have no name of their own and are not listed.
+
+    ``directory`` is the name of its folder among the checkpoints.
+    """
 
     __tablename__ = "checkpoints"
 
@@ -55,13 +69,15 @@ class CheckpointRow(Table):
     kind: Mapped[str]
     directory: Mapped[str]
     size_bytes: Mapped[int]
-    created_at: Mapped[float]
+    created_at: Mapped[float] = mapped_column(index=True)
     ephemeral: Mapped[bool]
+    public: Mapped[bool] = mapped_column(default=False)
+    expires_at: Mapped[float | None] = mapped_column(index=True)
     user_metadata: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
 class SamplerRow(Table):
-    """A sampling session: the base model, or the weights in a checkpoint's directory.
+    """A sampling session: the base model, or the weights in a checkpoint's folder.
 
     ``follows`` names the model whose newest in-flight save it follows.
     """
