@@ -314,7 +314,7 @@ async def test_the_embedded_server_says_all_it_has(
     assert {row.supported for row in table.rows} <= {True, False}
     for name in ("forward_backward", "optim_step", "sample", "get_tokenizer_files", "get_info"):
         assert not table.lacks(name)
-    assert table.lacks("get_billing_usage")
+    assert table.lacks("get_audit_log")
     clients = all_clients(service, tmp_path, data)
     sent: list[Any] = []
     with monkeypatch.context() as patched:

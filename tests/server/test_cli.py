@@ -180,7 +180,7 @@ def test_offline_unless_told(tmp_path: Path) -> None:
 STUCK = """
 import threading
 from tinker_nb.server.engine import workshop
-workshop.Workshop.do = lambda *_: threading.Event().wait()
+workshop.Workshop.train = lambda *_: threading.Event().wait()
 """
 
 

@@ -65,6 +65,10 @@ class Studio:
         return scores
 
 
+def close(found: Any, expected: Any) -> None:
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -85,7 +89,7 @@ def assert_same(one: SampleResponse, two: SampleResponse) -> None:
     assert tokens_of(one) == tokens_of(two)
     for left, right in zip(one.sequences, two.sequences, strict=True):
         assert left.stop_reason == right.stop_reason
-        np.testing.assert_allclose(left.logprobs_np, right.logprobs_np, atol=1e-4)
+        close(left.logprobs_np, right.logprobs_np)
 
 
 @pytest.fixture
@@ -116,7 +120,7 @@ def test_greedy_is_what_transformers_generates(model: str, request: pytest.Fixtu
     assert tokens_of(answer) == [whole[len(PROMPT) :].tolist()]
     scores = studio.scores(whole)
     expected = [float(scores[at - 1, whole[at]]) for at in range(len(PROMPT), len(whole))]
-    np.testing.assert_allclose(answer.sequences[0].logprobs_np, expected, atol=1e-4)
+    close(answer.sequences[0].logprobs_np, expected)
 
 
 @pytest.mark.parametrize("model", ["studio", "qwen"])
@@ -270,13 +274,13 @@ def test_figures_of_the_prompt(
     assert answer.prompt_logprobs is not None
     assert answer.prompt_logprobs[0] is None
     own = scores.gather(-1, torch.from_numpy(LONG[1:, None]))[:, 0]
-    np.testing.assert_allclose(answer.prompt_logprobs_np[1:], own, atol=1e-4)  # type: ignore[index]
+    close(answer.prompt_logprobs[1:], own)
     assert_topk(answer.topk_prompt_logprobs, scores)
     named = answer.target_prompt_logprobs
     assert named is not None
     expected = np.zeros((len(LONG) - 1, 3))
     expected[5, 1], expected[-1] = scores[5, 9], (scores[-1, 0], scores[-1, 200], 0)
-    np.testing.assert_allclose(named.values, expected, atol=1e-4)
+    close(named.values, expected)
     assert_same(answer, studio.alone(ask(LONG, seed=1)))
 
 
@@ -284,7 +288,7 @@ def assert_topk(found: Any, scores: Tensor) -> None:
     assert found[0] is None
     values, tokens = scores.topk(3, dim=-1)
     assert [[token for token, _ in row] for row in found[1:]] == tokens.tolist()
-    np.testing.assert_allclose([[lp for _, lp in row] for row in found[1:]], values, atol=1e-4)
+    close([[lp for _, lp in row] for row in found[1:]], values)
 
 
 def test_the_last_n_only(studio: Studio) -> None:
@@ -299,19 +303,28 @@ def test_the_last_n_only(studio: Studio) -> None:
         assert part[:-4] == [None] * (len(LONG) - 4)
         assert None not in part[-4:]
         assert len(part) == len(full)
-    np.testing.assert_allclose(
-        answer.prompt_logprobs_np[-4:],
-        whole.prompt_logprobs_np[-4:],
-        atol=1e-4,  # type: ignore[index]
-    )
+    close((answer.prompt_logprobs or [])[-4:], (whole.prompt_logprobs or [])[-4:])
     assert answer.target_prompt_logprobs is not None
     assert answer.target_prompt_logprobs.values[5, 1] != 0
+
+
+def test_figures_of_prompts_that_are_read_together(studio: Studio) -> None:
+    extras = {"prompt_logprobs": True, "prompt_logprobs_last_n": 6}
+    requests = [ask(LONG[start:], extras=extras, seed=start) for start in (0, 3, 8)]
+    drawing = studio.drawing()
+    for request in requests:
+        drawing.join(request, None)
+    for request, answer in finish(drawing):
+        alone = studio.alone(request)
+        assert_same(answer, alone)
+        close(answer.prompt_logprobs_np, alone.prompt_logprobs_np)
 
 
 def test_a_prompt_of_one_token_has_no_figures(studio: Studio) -> None:
     extras = figures(2, target_prompt_logprobs=np.zeros((0, 3), dtype=np.int64))
     answer = studio.alone(ask([5], extras=extras))
-    assert answer.prompt_logprobs == answer.topk_prompt_logprobs == [None]
+    assert answer.prompt_logprobs == [None]
+    assert answer.topk_prompt_logprobs == [None]
     assert answer.target_prompt_logprobs is not None
     assert answer.target_prompt_logprobs.shape == [0, 3]
     assert answer.prompt_alt_tokens is not None
@@ -328,7 +341,7 @@ def test_alternatives_follow_the_distribution(studio: Studio, temperature: float
     assert alternatives.tokens.shape == alternatives.logprobs.shape == [len(PROMPT) - 1, count]
     scores = studio.scores(PROMPT)[:-1]
     drawn = torch.from_numpy(alternatives.tokens.values)
-    np.testing.assert_allclose(alternatives.logprobs.values, scores.gather(-1, drawn), atol=1e-4)
+    close(alternatives.logprobs.values, scores.gather(-1, drawn))
     expected = (scores / max(temperature, 1e-3)).softmax(-1)
     for place, row in enumerate(drawn):
         often = torch.bincount(row, minlength=scores.shape[-1]) / count
@@ -427,12 +440,12 @@ def test_what_is_no_number_stays_in_its_row(studio: Studio) -> None:
     broken = studio.adapter(1)
     broken = Adapter(broken.shape, broken.weights * torch.nan)
     drawing = studio.drawing()
-    drawing.join(ask(LONG, max_tokens=3), broken)
     drawing.join(ask(LONG, max_tokens=30, seed=2), None)
+    drawing.join(ask(LONG, max_tokens=3), broken)
     for _ in range(4):
         drawing.step()
     sound = ask(seed=3)
-    drawing.join(sound, None)
+    drawing.join(sound, None)  # into the broken one's place
     assert_same(dict(finish(drawing))[sound], studio.alone(sound))
 
 

@@ -1,196 +1,206 @@
-"""The engine's promises, with a workshop that only remembers."""
+"""The engine's promises, with a workshop that only remembers, and a clock of its own."""
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from tinker_nb.errors import InvalidInputError
+from tests.server.scripted import Stage, draw, fb, staged, step
 from tinker_nb.server.engine.engine import Engine
-from tinker_nb.server.engine.work import (
-    Done,
-    Failed,
-    Job,
-    OptimStep,
-    Outcome,
-    Sample,
-    SavedWeights,
-    Work,
-)
-from tinker_nb.wire.params import AdamParams, SamplingParams
-
-
-class Scripted:
-    """A workshop: holds at a gate, then does, or raises, as the learning rate says."""
-
-    def __init__(self) -> None:
-        self.done: list[Any] = []
-        self.gate = threading.Event()
-        self.checkpoint: Any = lambda: None
-
-    def do(self, work: Work) -> Any:
-        assert self.gate.wait(10)
-        self.checkpoint()
-        self.done.append(work)
-        if isinstance(work, OptimStep) and work.params.learning_rate == 7:
-            raise InvalidInputError("seven is no good")
-        if isinstance(work, OptimStep) and work.params.learning_rate == 8:
-            raise ZeroDivisionError("secret detail")
-        return "did it"
-
-    def sample(self, requests: list[Sample]) -> list[Any]:
-        assert self.gate.wait(10)
-        self.done.append(requests)
-        return [f"drew {len(request.prompt)}" for request in requests]
-
-
-class Heard:
-    """A listener that lets the test wait for an end."""
-
-    def __init__(self) -> None:
-        self.running: dict[str, threading.Event] = {}
-        self.outcomes: dict[str, Outcome] = {}
-        self._news = threading.Condition()
-
-    def started(self, request_id: str) -> None:
-        with self._news:
-            self.running[request_id] = threading.Event()
-            self._news.notify_all()
-
-    def finished(self, request_id: str, outcome: Outcome) -> None:
-        with self._news:
-            self.outcomes[request_id] = outcome
-            self._news.notify_all()
-
-    def wait(self, count: int) -> None:
-        with self._news:
-            assert self._news.wait_for(lambda: len(self.outcomes) >= count, 10)
-
-    def wait_running(self, request_id: str) -> None:
-        with self._news:
-            assert self._news.wait_for(lambda: request_id in self.running, 10)
+from tinker_nb.server.engine.outcomes import CANCELLED
+from tinker_nb.server.engine.work import Done, Failed, LiveWeights
 
 
 @pytest.fixture
-def scripted() -> Scripted:
-    return Scripted()
+def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    with staged(monkeypatch) as stage:
+        yield stage
 
 
-@pytest.fixture
-def heard() -> Heard:
-    return Heard()
+def test_order_within_and_between_lanes(stage: Stage) -> None:
+    stage.engine.start()
+    stage.engine.submit(step("a0", "a"))
+    stage.heard.wait_running("a0")
+    for name in ("a1", "a2", "b0", "b1"):
+        stage.engine.submit(step(name, name[0]))
+    stage.scripted.gate.set()
+    stage.heard.wait(5)
+    assert list(stage.heard.outcomes) == ["a0", "a1", "b0", "a2", "b1"]
 
 
-@pytest.fixture
-def engine(scripted: Scripted, heard: Heard) -> Iterator[Engine]:
-    engine = Engine(scripted, heard, batch_rows=8)
-    scripted.checkpoint = engine.checkpoint
-    engine.start()
-    yield engine
-    scripted.gate.set()
-    assert engine.stop(10)
-
-
-def step(name: str, lane: str, rate: float = 1.0) -> Job:
-    return Job(name, lane, OptimStep(lane, AdamParams(learning_rate=rate)))
-
-
-def draw(name: str, lane: str, prompt: int, samples: int = 1, weights: Any = None) -> Job:
-    work = Sample(weights, np.zeros(prompt, dtype=np.int64), SamplingParams(), samples)
-    return Job(name, lane, work)
-
-
-def test_order_within_and_between_lanes(engine: Engine, scripted: Scripted, heard: Heard) -> None:
-    jobs = [step("a0", "a"), step("a1", "a"), step("a2", "a"), step("b0", "b"), step("b1", "b")]
-    engine.submit(jobs[0])
-    heard.wait_running("a0")
-    for job in jobs[1:]:
-        engine.submit(job)
-    scripted.gate.set()
-    heard.wait(5)
-    assert list(heard.outcomes) == ["a0", "a1", "b0", "a2", "b1"]
+def test_a_model_that_asks_for_much_holds_up_no_other(stage: Stage) -> None:
+    for name in ("a0", "a1", "a2", "a3", "b0", "c0", "b1"):
+        stage.engine.submit(fb(name, name[0], cost=8))
+    stage.scripted.gate.set()
+    stage.engine.start()
+    stage.heard.wait(7)
+    assert list(stage.heard.outcomes) == ["a0", "b0", "c0", "a1", "b1", "a2", "a3"]
 
 
 def test_failures_tell_whose_fault_and_the_engine_goes_on(
-    engine: Engine, scripted: Scripted, heard: Heard, caplog: pytest.LogCaptureFixture
+    stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scripted.gate.set()
+    stage.scripted.gate.set()
+    stage.engine.start()
     with caplog.at_level(logging.ERROR):
         for job in (step("user", "a", 7), step("server", "a", 8), step("fine", "a")):
-            engine.submit(job)
-        heard.wait(3)
-    assert heard.outcomes["user"] == Failed("seven is no good", "user")
-    failed = heard.outcomes["server"]
+            stage.engine.submit(job)
+        stage.heard.wait(3)
+    assert stage.heard.outcomes["user"] == Failed("seven is no good", "user")
+    failed = stage.heard.outcomes["server"]
     assert isinstance(failed, Failed)
     assert failed.category == "server"
     assert "secret" not in failed.message
     assert "submit it again" in failed.message
-    assert heard.outcomes["fine"] == Done("did it")
+    assert stage.heard.outcomes["fine"] == Done("did it")
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_waiting_samples_of_the_same_weights_go_together(
-    engine: Engine, scripted: Scripted, heard: Heard
-) -> None:
-    engine.submit(step("first", "x"))
-    heard.wait_running("first")
-    for job in (draw("s1", "x", 1, 4), draw("s2", "x", 2, 4), draw("s3", "x", 3)):
-        engine.submit(job)
-    engine.submit(draw("s4", "x", 4, weights=SavedWeights(Path("other"))))
-    scripted.gate.set()
-    heard.wait(5)
-    # s3 would make nine rows, and the limit is eight; s4 draws from other weights.
-    assert [len(entry) if isinstance(entry, list) else 1 for entry in scripted.done] == [1, 2, 1, 1]
-    assert heard.outcomes["s2"] == Done("drew 2")
-
-
-def test_view_counts_what_goes_before(engine: Engine, scripted: Scripted, heard: Heard) -> None:
-    jobs = [step("a0", "a"), step("a1", "a"), step("a2", "a"), step("b0", "b")]
-    engine.submit(jobs[0])
-    heard.wait_running("a0")
-    for job in jobs[1:]:
-        engine.submit(job)
-    views = [engine.view(job) for job in jobs]
-    assert [(view.state, view.place) for view in views if view] == [
-        ("running", 0),
-        ("queued", 1),
-        ("queued", 2),
-        ("queued", 0),
-    ]
-    scripted.gate.set()
-    heard.wait(4)
-    assert engine.view(jobs[0]) is None
-
-
-def test_eta_comes_once_speeds_are_known(engine: Engine, scripted: Scripted, heard: Heard) -> None:
-    scripted.gate.set()
-    engine.submit(step("warm", "a"))
-    heard.wait(1)
-    scripted.gate.clear()
-    jobs = [step("a0", "a"), step("a1", "a"), step("a2", "a")]
+@pytest.mark.parametrize(
+    ("jobs", "together"),
+    [
+        ([fb("1"), fb("2"), fb("3"), fb("4")], [["1", "2", "3", "4"]]),
+        ([fb("1"), fb("2", loss="ppo"), fb("3")], [["1"], ["2"], ["3"]]),
+        ([fb("1"), fb("2", settings={"beta": 1.0}), fb("3")], [["1"], ["2"], ["3"]]),
+        ([fb("1"), fb("2", forward_only=True), fb("3")], [["1"], ["2"], ["3"]]),
+        ([fb("1"), step("s"), fb("2"), fb("3")], [["1"], ["s"], ["2", "3"]]),
+        ([step("1"), step("2")], [["1"], ["2"]]),
+        ([fb("1", cost=4), fb("2", cost=4), fb("3", cost=4)], [["1", "2"], ["3"]]),
+        ([fb("1", cost=99), fb("2", cost=4), fb("3", cost=6)], [["1"], ["2", "3"]]),
+        ([fb("1", "a"), fb("2", "b"), fb("3", "a")], [["1", "3"], ["2"]]),
+        ([fb("1"), draw("d", "m", weights=LiveWeights("m")), fb("2")], [["1"], ["d"], ["2"]]),
+    ],
+)
+def test_what_goes_together(stage: Stage, jobs: Any, together: list[list[str]]) -> None:
     for job in jobs:
-        engine.submit(job)
-    heard.wait_running("a0")
-    etas = [view.eta_seconds for job in jobs[1:] if (view := engine.view(job))]
-    assert all(eta is not None for eta in etas)
-    assert etas == sorted(etas, key=lambda eta: eta or 0.0)
+        stage.engine.submit(job)
+    stage.scripted.open()
+    stage.engine.start()
+    stage.heard.wait(len(jobs))
+    assert stage.heard.groups == together
+    losses = [job.request_id for job in jobs if job.request_id.isdecimal()]
+    for name in losses:
+        assert stage.heard.outcomes[name] in (Done(f"loss of {name}"), Done("did it"))
 
 
-def test_stop_gives_up_the_job_in_hand_without_news(scripted: Scripted, heard: Heard) -> None:
-    engine = Engine(scripted, heard)
-    scripted.checkpoint = engine.checkpoint
-    engine.start()
-    engine.submit(step("held", "a"))
-    engine.submit(step("never", "a"))
-    heard.wait_running("held")
-    assert not engine.stop(0.01)
-    scripted.gate.set()
-    assert engine.stop(10)
-    assert heard.outcomes == {}
-    assert scripted.done == []
+def test_requests_that_are_computed_together_fail_together(stage: Stage) -> None:
+    for name in ("1", "2"):
+        stage.engine.submit(fb(name, loss="broken"))
+    stage.engine.submit(fb("3"))
+    stage.scripted.gate.set()
+    stage.engine.start()
+    stage.heard.wait(3)
+    assert [type(stage.heard.outcomes[name]) for name in "123"] == [Failed, Failed, Done]
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_change_is_settled_as_it_was_recorded(stage: Stage, recorded: bool) -> None:
+    stage.heard.records = recorded
+    stage.scripted.gate.set()
+    stage.engine.start()
+    stage.engine.submit(step("a0"))
+    stage.engine.submit(step("a1"))
+    stage.heard.wait(2)
+    # The second had to be trained for its news, so the first is settled.
+    assert stage.scripted.settled[0] == ("changed m", recorded)
+    assert stage.heard.changes[0] == "changed m"
+
+
+def test_training_and_drawing_take_turns(stage: Stage) -> None:
+    stage.scripted.seconds = 3
+    for name in ("a0", "a1", "a2"):
+        stage.engine.submit(step(name))
+    stage.engine.submit(draw("d", tokens=8))
+    stage.scripted.open()
+    stage.engine.start()
+    stage.heard.wait(4)
+    assert [word.split()[0] for word in stage.scripted.log] == [
+        *("train", "find", "join", "step", "step", "step"),
+        *("train", "step", "step", "step"),
+        *("train", "step", "step"),
+    ]
+
+
+def test_cancel_what_waits(stage: Stage) -> None:
+    stage.engine.start()
+    stage.engine.submit(step("held"))
+    stage.heard.wait_running("held")
+    waiting = [step("a1"), draw("free"), draw("live", "m", weights=LiveWeights("m")), step("a2")]
+    for job in waiting:
+        stage.engine.submit(job)
+    for job in waiting[:3]:
+        stage.engine.cancel(job)
+        assert stage.engine.view(job) is None
+    stage.scripted.open()
+    stage.heard.wait(5)
+    assert [stage.heard.outcomes[name] for name in ("a1", "free", "live")] == [CANCELLED] * 3
+    assert stage.heard.outcomes["held"] == stage.heard.outcomes["a2"] == Done("did it")
+    assert stage.scripted.log == ["train m", "train m"]
+
+
+def test_what_is_trained_goes_on(stage: Stage) -> None:
+    stage.engine.start()
+    job = step("a0")
+    stage.engine.submit(job)
+    stage.heard.wait_running("a0")
+    stage.engine.cancel(job)
+    stage.scripted.open()
+    stage.engine.submit(step("a1"))
+    stage.heard.wait(2)
+    assert stage.heard.told == ["a0", "a1"]
+    assert stage.heard.outcomes["a0"] == Done("did it")
+
+
+def test_view_counts_what_goes_before(stage: Stage) -> None:
+    stage.engine.start()
+    jobs = [step("a0", "a"), step("a1", "a"), step("a2", "a"), step("b0", "b"), draw("d", "b")]
+    stage.engine.submit(jobs[0])
+    stage.heard.wait_running("a0")
+    for job in jobs[1:]:
+        stage.engine.submit(job)
+    views = [stage.engine.view(job) for job in jobs]
+    places = [("running", 0), ("queued", 1), ("queued", 2), ("queued", 0), ("queued", 0)]
+    assert [(view.state, view.place) for view in views if view] == places
+    assert stage.engine.views() == {job.request_id: stage.engine.view(job) for job in jobs}
+    stage.scripted.open()
+    stage.heard.wait(5)
+    assert stage.engine.views() == {}
+    assert stage.engine.view(jobs[0]) is None
+
+
+def test_eta_comes_once_speeds_are_known(stage: Stage) -> None:
+    stage.scripted.seconds = 3
+    stage.scripted.open()
+    stage.engine.start()
+    stage.engine.submit(step("warm"))
+    stage.heard.wait(1)
+    stage.scripted.gate.clear()
+    jobs = [step("a0"), step("a1"), fb("f"), step("a2")]
+    for job in jobs:
+        stage.engine.submit(job)
+    stage.heard.wait_running("a0")
+    etas = [view.eta_seconds for job in jobs if (view := stage.engine.view(job))]
+    assert etas == [3.0, 6.0, None, None]
+    stage.clock.now += 1
+    etas = [view.eta_seconds for job in jobs if (view := stage.engine.view(job))]
+    assert etas == [2.0, 5.0, None, None]
+
+
+@pytest.mark.parametrize("job", [step("held"), draw("held", tokens=999)])
+def test_stop_gives_up_the_work_in_hand_without_news(stage: Stage, job: Any) -> None:
+    stage.engine.submit(job)
+    stage.engine.start()
+    assert stage.scripted.working.wait(10)
+    stage.engine.submit(step("never"))
+    assert not stage.engine.stop(0.01)
+    stage.scripted.open()
+    assert stage.engine.stop(10)
+    assert stage.heard.outcomes == {}
+    assert stage.scripted.settled == []
+
+
+def test_stop_before_the_start(stage: Stage) -> None:
+    assert Engine(stage.scripted, stage.heard).stop(1)  # type: ignore[arg-type]

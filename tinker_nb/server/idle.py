@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 #: Those who watch a server do not use it: a monitor must not keep it alive.
-WATCHERS = frozenset({"/healthz", "/api/v1/healthz", "/metrics"})
+WATCHERS = frozenset(
+    {"/healthz", "/api/v1/healthz", "/metrics", "/api/v1/queue", "/api/v1/queue/events"}
+)
 _LONGEST_NAP = 5.0  # seconds
 
 

@@ -135,7 +135,7 @@ class _Present(Collector):
         yield queue
         yield GaugeMetricFamily(
             "tinker_nb_http_open_requests",
-            "Requests being answered, those that ask for health or figures aside.",
+            "Requests being answered; those who only watch the server aside.",
             value=now.open_requests,
         )
         if now.live_models is not None:

@@ -165,7 +165,7 @@ class Models:
 
     def _checkpoint(self, path: TinkerPath) -> CheckpointRow:
         row = self._records.get(CheckpointRow, str(path))
-        if row is None or (row.expires_at is not None and row.expires_at <= time.time()):
+        if row is None or has_expired(row, time.time()):
             raise UnknownNameError(f"There is no checkpoint {path}.")
         self._check_served(self.run_of(row))
         return row
@@ -173,6 +173,11 @@ class Models:
     def _check_served(self, run: RunRow) -> None:
         if run.base_model != self._facts.name:
             raise UnknownNameError(_other_base(run.model_id, run.base_model, self._facts.name))
+
+
+def has_expired(checkpoint: CheckpointRow, now: float) -> bool:
+    """Say whether a checkpoint's time is over; its files may still be there."""
+    return checkpoint.expires_at is not None and checkpoint.expires_at <= now
 
 
 def groups_of(run: RunRow) -> frozenset[LayerGroup]:

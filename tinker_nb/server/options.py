@@ -81,8 +81,8 @@ SessionTimeout = Annotated[
 IdleStop = Annotated[
     float | None,
     _option(
-        "Stop after so many seconds without requests and work; health checks and /metrics do not "
-        "count.",
+        "Stop after so many seconds without requests and work; looking at health, figures and "
+        "the queue does not count.",
         panel=_LIFE,
     ),
 ]

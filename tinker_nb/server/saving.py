@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Executable
@@ -14,7 +15,9 @@ from tinker_nb.errors import InvalidInputError
 from tinker_nb.server.asks import as_json, train_key
 from tinker_nb.server.desk import Ask
 from tinker_nb.server.engine.work import LoadAdapter, SaveAdapter
+from tinker_nb.server.expiry import check_ttl, expiry
 from tinker_nb.server.house import House
+from tinker_nb.server.models import has_expired
 from tinker_nb.server.store.futures import Kept, json_result
 from tinker_nb.server.store.records import adding, following, removing, replacing
 from tinker_nb.server.store.tables import CheckpointRow, RunRow, SamplerRow
@@ -33,7 +36,6 @@ from tinker_nb.wire.results import (
     SaveWeightsResponse,
 )
 
-_SHORTEST, _LONGEST = 3600, 10 * 366 * 24 * 3600  # seconds a checkpoint can be kept
 _KINDS: dict[CheckpointKind, str] = {
     "weights": "SaveWeights",
     "sampler_weights": "SaveWeightsForSampler",
@@ -70,7 +72,7 @@ class Save:
             size_bytes=size,
             created_at=now,
             ephemeral=self.ephemeral,
-            expires_at=None if self.ttl_seconds is None else now + self.ttl_seconds,
+            expires_at=expiry(self.ttl_seconds, now),
             user_metadata=dict(self.user_metadata),
         )
 
@@ -90,8 +92,8 @@ def save_external_ask(house: House, run: RunRow, request: SaveWeightsExternalReq
     save = _named(run, "external_weights", request, {})
 
     def keep(size: int) -> Kept:
-        told = SaveWeightsExternalResponse(path=save.path, size_bytes=size)
-        return _kept(save, size, told)
+        answer = SaveWeightsExternalResponse(path=save.path, size_bytes=size)
+        return _kept(save, size, answer)
 
     return _ask(house, save, keep)
 
@@ -101,8 +103,8 @@ def save_sampler_ask(house: House, run: RunRow, request: SaveWeightsForSamplerRe
     metadata = dict(request.user_metadata or {})
     if request.path is not None:
         save = _named(run, "sampler_weights", request, metadata)
-        told = SaveWeightsForSamplerResponse(path=save.path)
-        return _ask(house, save, lambda size: _kept(save, size, told))
+        answer = SaveWeightsForSamplerResponse(path=save.path)
+        return _ask(house, save, lambda size: _kept(save, size, answer))
     name = _new_folder()
     save = Save(
         run, request.seq_id, "sampler_weights", name, name, request.ttl_seconds, metadata, True
@@ -123,8 +125,8 @@ def _keep_session(save: Save, size: int, request: SaveWeightsForSamplerRequest) 
         created_at=time.time(),
     )
     more = (following(run.model_id, save.folder),) if follows else ()
-    told = SaveWeightsForSamplerResponse(sampling_session_id=sampler.sampler_id)
-    return _kept(save, size, told, *more, adding(sampler))
+    answer = SaveWeightsForSamplerResponse(sampling_session_id=sampler.sampler_id)
+    return _kept(save, size, answer, *more, adding(sampler))
 
 
 def sampler_name(session_id: str, number: int | None) -> str:
@@ -150,10 +152,21 @@ def load_ask(house: House, request: LoadWeightsRequest) -> Ask:
             f"{run.model_id} has rank {run.rank} and trains {run.groups}. Make a new model of it."
         )
     work = LoadAdapter(run.model_id, folder, request.optimizer)
-    told = LoadWeightsResponse(path=request.path, model_id=run.model_id).to_wire()
+    answer = LoadWeightsResponse(path=request.path, model_id=run.model_id).to_wire()
     key = train_key(run.model_id, request.seq_id)
-    render = as_json(lambda _: told)
+    render = as_json(lambda _: answer)
     return Ask("LoadWeights", run.model_id, work, render, run.model_id, key)
+
+
+def told(ask: Ask, **more: str) -> Ask:
+    """Return the same request with more said in its result."""
+
+    def render(result: Any) -> Kept:
+        kept = ask.render(result)
+        body = {**json.loads(kept.stored.body), **more}
+        return Kept(json_result(body), kept.writes)
+
+    return replace(ask, render=render)
 
 
 def new_model_id(session_id: str, model_seq_id: int) -> str:
@@ -175,12 +188,12 @@ def _load_new(house: House, request: LoadWeightsRequest, work: LoadAdapter, sour
     house.models.check_optimizer(request.optimizer_config)
     model_id = new_model_id(request.session_id, request.model_seq_id)
     run = house.models.like(source, model_id, request.session_id, request.user_metadata)
-    told = LoadWeightsResponse(path=request.path, model_id=model_id).to_wire()
+    answer = LoadWeightsResponse(path=request.path, model_id=model_id).to_wire()
     return Ask(
         "LoadWeights",
         model_id,
         LoadAdapter(model_id, work.directory, work.optimizer),
-        as_json(lambda _: told),
+        as_json(lambda _: answer),
         model_id,
         model_key(model_id),
         writes=(adding(run),),
@@ -198,12 +211,7 @@ def _named(
     request: SaveWeightsRequest | SaveWeightsExternalRequest | SaveWeightsForSamplerRequest,
     metadata: Mapping[str, Any],
 ) -> Save:
-    name, ttl = check_name(request.path or ""), request.ttl_seconds
-    if ttl is not None and not _SHORTEST <= ttl <= _LONGEST:
-        raise InvalidInputError(
-            f"ttl_seconds is {ttl}; a checkpoint is kept {_SHORTEST} seconds to ten years, or for "
-            "ever without one."
-        )
+    name, ttl = check_name(request.path or ""), check_ttl(request.ttl_seconds)
     # A folder of its own for every save: whoever draws from an older one is not disturbed.
     return Save(run, request.seq_id, kind, name, _new_folder(), ttl, metadata)
 
@@ -213,7 +221,8 @@ def _new_folder() -> str:
 
 
 def _refuse_taken(house: House, save: Save) -> None:
-    taken = house.records.get(CheckpointRow, save.path) is not None
+    row = house.records.get(CheckpointRow, save.path)
+    taken = row is not None and not has_expired(row, time.time())
     if taken or house.desk.is_asked(lambda ask: ask.makes == save.path):
         raise InvalidInputError(
             f"There is a checkpoint {save.name!r} of this model already; give another name, or "
@@ -230,7 +239,7 @@ def _ask(house: House, save: Save, keep: Any) -> Ask:
     return Ask(kind, run.model_id, work, keep, run.model_id, key, makes=save.path)
 
 
-def _kept(save: Save, size: int, told: WireModel, *writes: Executable) -> Kept:
+def _kept(save: Save, size: int, answer: WireModel, *writes: Executable) -> Kept:
     # The official SDK asks for a null path where there is none.
-    body = {"path": None, **told.to_wire()}
+    body = {"path": None, **answer.to_wire()}
     return Kept(json_result(body), (replacing(save.row(size)), *writes))

@@ -14,7 +14,7 @@ def discard(checkpoints: Path, name: str) -> None:
     It is renamed first: who begins to read it now finds nothing, not half of it, and what a crash
     leaves is cleared at the next start, as everything is whose name is hidden.
     """
-    if name != Path(name).name or name.startswith("."):
+    if not name or name != Path(name).name or name.startswith("."):
         return  # no name of a checkpoint's folder, so nothing of ours
     hidden = checkpoints / f".trash-{secrets.token_hex(8)}"
     with contextlib.suppress(FileNotFoundError):

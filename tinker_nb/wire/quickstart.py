@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AliasChoices, Field, field_validator
 
 from tinker_nb.wire.base import WireModel
 from tinker_nb.wire.params import SamplingParams
@@ -16,6 +16,8 @@ from tinker_nb.wire.protobuf import CONTENT_TYPE
 
 _OFFICIAL_FIELDS = {"seq_id", "forward_backward_input", "forward_input"}
 _OFFICIAL_SAMPLE_FIELDS = {"sampling_session_id", "model_path", "seq_id"}
+_OFFICIAL_WEIGHTS_FIELDS = {"seq_id", "type", "session_id", "sampling_session_seq_id"}
+_WEIGHTS = {"save_weights", "save_weights_for_sampler", "load_weights"}
 
 
 def is_official(path: str, content_type: str, body: Any) -> bool:
@@ -23,7 +25,8 @@ def is_official(path: str, content_type: str, body: Any) -> bool:
 
     Protobuf is official. JSON is official when it carries ``seq_id``, ``forward_backward_input``
     or ``forward_input``; on ``asample`` when it carries ``sampling_session_id``, ``model_path``
-    or ``seq_id``, or a ``base_model`` with a ``prompt`` made of chunks.
+    or ``seq_id``, or a ``base_model`` with a ``prompt`` made of chunks; on the paths of weights
+    when it carries ``seq_id``, ``type`` or a session.
 
     Parameters
     ----------
@@ -40,6 +43,8 @@ def is_official(path: str, content_type: str, body: Any) -> bool:
         return False
     if path == "asample":
         return bool(_OFFICIAL_SAMPLE_FIELDS & body.keys()) or _is_chunk_prompt(body)
+    if path in _WEIGHTS:
+        return bool(_OFFICIAL_WEIGHTS_FIELDS & body.keys())
     return bool(_OFFICIAL_FIELDS & body.keys())
 
 
@@ -111,6 +116,22 @@ class RemoveLoraRequest(WireModel):
     def from_body(cls, body: dict[str, Any]) -> RemoveLoraRequest:
         """Read the body; ``adapter_id`` is an older name of ``model_id``."""
         return cls.model_validate({"model_id": body.get("adapter_id"), **body})
+
+
+class ChatSaveRequest(WireModel):
+    """``POST /api/v1/save_weights[_async]`` and ``/save_weights_for_sampler[_async]``."""
+
+    model_id: str
+    path: str | None = Field(default=None, validation_alias=AliasChoices("path", "name"))
+    overwrite: bool = False
+
+
+class ChatLoadRequest(WireModel):
+    """``POST /api/v1/load_weights[_async]``."""
+
+    model_id: str
+    path: str
+    optimizer: bool = False
 
 
 class ChatSampleRequest(WireModel):

@@ -93,7 +93,7 @@ class ModelData(WireModel):
 
 
 class GetInfoResponse(WireModel):
-    """Answer of get_info."""
+    """Answer of get_info; ``restored`` is ours: what a restart of the server did not bring back."""
 
     model_id: str
     model_data: ModelData = Field(default_factory=ModelData)
@@ -101,6 +101,7 @@ class GetInfoResponse(WireModel):
     lora_rank: int | None = None
     model_name: str | None = None
     optimizer_config: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    restored: str | None = None
     type: Literal["get_info"] = "get_info"
 
 

@@ -66,5 +66,6 @@ def _stepped(adapter: Adapter, gradients: Tensor, params: AdamParams) -> Adapter
     root = second.sqrt().div_(math.sqrt(1.0 - params.beta2**step)).add_(params.eps)
     # Where no gradient ever came, 0 / 0 must mean "no change" even with eps = 0.
     change = torch.nan_to_num(first / root, nan=0.0) if params.eps == 0.0 else first / root
-    weights.sub_(change, alpha=params.learning_rate / (1.0 - params.beta1**step))
+    # Not `alpha`, which raises where the rate is beyond float32 and the step only infinite.
+    weights.sub_(change.mul_(params.learning_rate / (1.0 - params.beta1**step)))
     return replace(adapter, weights=weights, gradients=None, moments=(first, second), steps=step)

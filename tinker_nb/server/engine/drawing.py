@@ -118,7 +118,7 @@ class Drawing:
 
     def _begin(self) -> list[tuple[Row, Reading]]:
         """Return the sequences that begin now, their prompts read."""
-        if not self._waiting:
+        if not self._waiting or len(self._batch.rows) >= self._limit:
             return []
         tasks, waiting = self._next()
         self._read(list(dict.fromkeys(tasks)))
@@ -179,26 +179,27 @@ class Drawing:
         self._readings = {key: self._readings[key].to_keep() for key in kept}
 
     def _draw(self, new: Sequence[tuple[Row, Reading]]) -> list[tuple[Sample, SampleResponse]]:
-        running = self._batch.rows
-        rows = [*running, *(row for row, _ in new)]
+        running = len(self._batch.rows)
+        rows = [*self._batch.rows, *(row for row, _ in new)]
         if not rows:
             return []
-        parts = [self._batch.forward()] if running else []
-        if new:
-            parts.append(torch.stack([reading.logits for _, reading in new]))
-        logits = parts[0] if len(parts) == 1 else torch.cat(parts)
+        logits = self._logits(new)
         tokens = choose(logits, *self._how(rows, logits))
         going = self._take(rows, tokens, logits.log_softmax(-1))
-        if len(going) < len(rows) or new:
-            count = len(running)
-            self._batch.change(
-                [place for place in going if place < count],
-                [new[place - count] for place in going if place >= count],
-            )
-        else:
+        if len(going) == len(rows) and not new:
             self._batch.go_on(tokens)
+            return []
+        kept = [place for place in going if place < running]
+        self._batch.change(kept, [new[place - running] for place in going if place >= running])
         ended = set(range(len(rows))).difference(going)
         return _complete(rows[place] for place in sorted(ended))
+
+    def _logits(self, new: Sequence[tuple[Row, Reading]]) -> Tensor:
+        """Return the logits of the running rows' next tokens, and of the new rows' first."""
+        parts = [self._batch.forward()] if self._batch.rows else []
+        if new:
+            parts.append(torch.stack([reading.logits for _, reading in new]))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _how(self, rows: list[Row], logits: Tensor) -> tuple[Warp, Tensor | None]:
         """Return how the rows are drawn, and a random number for each."""

@@ -29,7 +29,7 @@ OPTIMIZER_FILE = "optimizer.safetensors"  # not PEFT's: the moments as flat vect
 _STEPS = "steps"
 
 #: What reading a file that is gone, cut off or not ours can raise.
-_UNREADABLE = (OSError, ValueError, KeyError, SafetensorError)
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, SafetensorError)
 
 
 def save_checkpoint(
@@ -73,6 +73,8 @@ def _with_optimizer(adapter: Adapter, directory: Path) -> Adapter:
     try:
         parts, steps = read_state(directory / OPTIMIZER_FILE)
         moments = (parts["first"], parts["second"]) if parts else None
+        if any(part.shape != adapter.weights.shape for part in parts.values()):
+            raise ValueError("the state of other weights")
     except _UNREADABLE as error:
         raise UnknownNameError(
             f"The checkpoint {directory.name} holds no optimizer state; load it without."
@@ -85,6 +87,8 @@ def _read_adapter(lora: Lora, directory: Path) -> Adapter:
     with safe_open(directory / WEIGHTS_FILE, framework="pt") as tensors:
         found = set(tensors.keys())
         shape = Shape(int(config["r"]), float(config["lora_alpha"]), _groups(lora, found))
+        if not shape.groups:
+            raise ValueError("none of this model's layers")
         layout = lora.layout(shape)
         parts = [tensors.get_tensor(key).float() for key in layout.keys]
     expected = [tuple(part.shape) for part in layout.factors(torch.empty(layout.size))]

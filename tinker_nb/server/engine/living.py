@@ -7,6 +7,8 @@ process ends, the record names whole files of exactly what was acknowledged.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -19,6 +21,8 @@ from tinker_nb.errors import UnknownNameError
 from tinker_nb.server.engine.adapters import Adapter, Shape
 from tinker_nb.server.engine.files import is_whole, read_state, steps_tensors, write_state
 from tinker_nb.server.engine.lora import Lora
+
+_log = logging.getLogger(__name__)
 
 
 class DiskError(Exception):
@@ -146,8 +150,13 @@ class Living:
         loaded = [model_id for model_id, life in self._lives.items() if life.adapter is not None]
         for model_id in loaded[: max(0, len(loaded) - self._limit)]:
             life = self._lives[model_id]
-            if life.files.steps is None and life.adapter is not None:
-                life.files = self._written(life.adapter, None)
+            try:
+                if life.files.steps is None and life.adapter is not None:
+                    life.files = self._written(life.adapter, None)
+            except DiskError as error:
+                # It stays in memory: the work of another model must not fail by this.
+                _log.warning("%s could not be parked: %s", model_id, error)
+                continue
             life.adapter = None
 
     def _written(self, adapter: Adapter, steps: str | None) -> StateFiles:
@@ -166,15 +175,12 @@ class Living:
             return StateFiles(steps, gradients)
         except (OSError, SafetensorError) as error:
             self._delete(new)
-            raise DiskError(
-                f"The server could not write the model's state ({_reason(error)}); nothing was "
-                "done. Make room on its disk, then submit the request again."
-            ) from error
+            raise unwritten("the model's state", error) from error
 
     def _read(self, model_id: str, life: _Life) -> Adapter:
         try:
             return read_living(self._folder, life.shape, life.files).to(self._lora.device)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise DiskError(
                 f"The state of {model_id} on the server's disk is damaged ({_reason(error)}); "
                 "load its last checkpoint."
@@ -182,7 +188,17 @@ class Living:
 
     def _delete(self, names: Iterable[str]) -> None:
         for name in names:
-            (self._folder / name).unlink(missing_ok=True)
+            # What cannot be deleted is left over, and goes at the next start.
+            with contextlib.suppress(OSError):
+                (self._folder / name).unlink()
+
+
+def unwritten(what: str, error: BaseException) -> DiskError:
+    """Return what is said where something could not be written."""
+    return DiskError(
+        f"The server could not write {what} ({_reason(error)}); nothing was done. Make room on its "
+        "disk, then submit the request again."
+    )
 
 
 def read_living(folder: Path, shape: Shape, files: StateFiles) -> Adapter:

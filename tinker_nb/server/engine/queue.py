@@ -47,12 +47,14 @@ class Queue:
         self._trained: list[Job] = []
         self._since = 0.0
         self._cancelled: list[Job] = []
+        self._leaving: list[Job] = []  # cancelled while they are drawn
         self._drawn: list[Job] = []
 
     @property
     def busy(self) -> bool:
         """Whether there is anything to begin with."""
-        return bool(len(self._training) or len(self._waiting) or self._cancelled)
+        waiting = len(self._training) + len(self._waiting)
+        return bool(waiting or self._cancelled or self._leaving)
 
     def add(self, job: Job) -> None:
         """Put a job at the end of its lane."""
@@ -60,24 +62,30 @@ class Queue:
 
     def cancel(self, job: Job) -> None:
         """Take a job out where it waits; it is given up at the engine's next turn."""
-        waited = self._schedule(job).remove(job.lane, job)
-        if waited or job in self._drawn:
+        if self._schedule(job).remove(job.lane, job):
             self._cancelled.append(job)
+        elif job in self._drawn and job not in self._leaving:
+            self._leaving.append(job)
 
     def take_training(self, joins: Callable[[Job, list[Job]], bool]) -> list[Job]:
         """Take the jobs to be trained next."""
-        self._trained = self._training.take(joins)
-        self._since = time.monotonic()
-        return self._trained
+        taken = self._training.take(joins)
+        if taken and _kind(taken[0]) == _STEP:
+            self._drawn = [*self._drawn, *taken]
+        else:
+            self._trained, self._since = taken, time.monotonic()
+        return taken
 
     def take_drawing(self) -> Job | None:
         """Take the next request to draw."""
         taken = self._waiting.take()
+        self._drawn = [*self._drawn, *taken]
         return taken[0] if taken else None
 
     def take_cancelled(self) -> list[Job]:
-        """Take the jobs that are to be given up."""
-        cancelled, self._cancelled = self._cancelled, []
+        """Take the jobs that are to be given up; not those whose last token has come since."""
+        cancelled = [*self._cancelled, *(job for job in self._leaving if job in self._drawn)]
+        self._cancelled, self._leaving = [], []
         return cancelled
 
     def draw(self, jobs: list[Job]) -> None:

@@ -69,34 +69,35 @@ class Reader:
 
     def groups(self, prompts: Sequence[Prompt]) -> Iterator[list[int]]:
         """Give the places of the prompts that are best read together."""
-        limits = {True: min(_TOKENS_LIMIT, _LOGITS_LIMIT // self._vocab_size), False: _TOKENS_LIMIT}
 
         def order(place: int) -> tuple[bool, int]:
             return bool(prompts[place].scores), -len(prompts[place].tokens)
 
         group: list[int] = []
         for place in sorted(range(len(prompts)), key=order):
-            scored, length = order(place)
-            first = prompts[group[0]] if group else prompts[place]
-            longest = len(first.tokens)
-            fits = (len(group) + 1) * longest <= limits[scored] and -length >= _SHORTEST * longest
-            if group and not (fits and bool(first.scores) == scored):
+            if group and not self._fits(prompts[group[0]], prompts[place], len(group) + 1):
                 yield group
                 group = []
             group.append(place)
         if group:
             yield group
 
+    def _fits(self, longest: Prompt, prompt: Prompt, rows: int) -> bool:
+        """Say whether a prompt may be read beside others, as the last of ``rows``."""
+        scored, width = bool(prompt.scores), len(longest.tokens)
+        most = _TOKENS_LIMIT
+        if scored:
+            most = min(most, _LOGITS_LIMIT // self._vocab_size)
+        alike = bool(longest.scores) == scored and len(prompt.tokens) >= _SHORTEST * width
+        return alike and rows * width <= most
+
     def read(self, prompts: Sequence[Prompt]) -> list[Reading]:
         """Read prompts together, and give their figures what they want of the logits."""
         tokens = [prompt.tokens for prompt in prompts]
         widest = max(map(len, tokens))
         gaps = [widest - len(each) for each in tokens]
-        whole = torch.from_numpy(pad(tokens, left=True)).to(self._device)
-        mask = None
-        if any(gaps):
-            ones = pad([np.ones_like(each) for each in tokens], left=True)
-            mask = torch.from_numpy(ones).to(self._device)
+        whole = self._whole(tokens)
+        mask = self._whole([np.ones_like(each) for each in tokens]) if any(gaps) else None
         self._lora.use_rows([prompt.adapter for prompt in prompts])
         cache = DynamicCache()
         first = _first_column(prompts, gaps, widest)
@@ -107,6 +108,9 @@ class Reader:
                 for scores in prompt.scores if scored else ():
                     scores.take(max(0, start - gap), row[max(0, gap - start) :])
         return [_reading(cache, place, gap, logits[place, -1]) for place, gap in enumerate(gaps)]
+
+    def _whole(self, rows: Sequence[Ints]) -> Tensor:
+        return torch.from_numpy(pad(rows, left=True)).to(self._device)
 
     def _step(self, rows: int) -> int:
         return max(1, _LOGITS_LIMIT // (rows * self._vocab_size))

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from tinker_nb.server.engine.adamw import optim_step
 from tinker_nb.server.engine.adapters import Adapter, new_adapter, shape_of
 from tinker_nb.server.engine.base import Base
 from tinker_nb.server.engine.drawing import Drawing
 from tinker_nb.server.engine.files import load_checkpoint, save_checkpoint
-from tinker_nb.server.engine.living import Change, Living
+from tinker_nb.server.engine.living import Change, Living, unwritten
 from tinker_nb.server.engine.lora import Lora
 from tinker_nb.server.engine.stops import Decode
 from tinker_nb.server.engine.training import NotFiniteError, Trainer
@@ -159,7 +160,10 @@ class Workshop:
     def _save(self, model_id: str, directory: Path, optimizer: bool) -> int:
         adapter = self.living.adapter(model_id)
         name = self._base.facts.name
-        return save_checkpoint(self.lora, name, adapter, directory, optimizer=optimizer)
+        try:
+            return save_checkpoint(self.lora, name, adapter, directory, optimizer=optimizer)
+        except (OSError, SafetensorError) as error:
+            raise unwritten("the checkpoint", error) from error
 
     def _saved(self, directory: Path) -> Adapter:
         if directory not in self._loaded:

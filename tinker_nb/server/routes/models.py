@@ -14,10 +14,10 @@ from tinker_nb.server.saving import model_key, new_model_id
 from tinker_nb.wire.requests import CreateModelRequest, GetInfoRequest, UnloadModelRequest
 from tinker_nb.wire.responses import GetInfoResponse, ModelData
 
-router = APIRouter(prefix="/api/v1")
+router = APIRouter()
 
 
-@router.post("/create_model")
+@router.post("/api/v1/create_model")
 async def create_model(body: CreateModelRequest, house: TheHouse) -> Response:
     """Make a LoRA model."""
     model_id = new_model_id(body.session_id, body.model_seq_id)
@@ -35,7 +35,7 @@ async def create_model(body: CreateModelRequest, house: TheHouse) -> Response:
     return submitted(house, ask)
 
 
-@router.post("/unload_model")
+@router.post("/api/v1/unload_model")
 async def unload_model(body: UnloadModelRequest, house: TheHouse) -> Response:
     """Drop a model once what was asked of it before is done."""
     key = train_key(body.model_id, body.seq_id)
@@ -49,6 +49,7 @@ async def unload_model(body: UnloadModelRequest, house: TheHouse) -> Response:
 
 
 @router.post("/get_info")
+@router.post("/api/v1/get_info")
 async def get_info(body: GetInfoRequest, house: TheHouse) -> Response:
     """Describe a model."""
     run, facts = house.models.live_run(body.model_id), house.facts
@@ -61,5 +62,6 @@ async def get_info(body: GetInfoRequest, house: TheHouse) -> Response:
             is_lora=True,
             lora_rank=run.rank,
             model_name=facts.name,
+            restored=run.restored,
         )
     )

@@ -17,7 +17,6 @@ from tinker_nb.server.asks import (
 )
 from tinker_nb.server.checks import read_examples, read_prompt
 from tinker_nb.server.house import House
-from tinker_nb.server.routes import quickstart
 from tinker_nb.server.routes.common import (
     TheHouse,
     future_answer,
@@ -25,6 +24,7 @@ from tinker_nb.server.routes.common import (
     parsed,
     submitted,
 )
+from tinker_nb.server.routes.quickstart import answered
 from tinker_nb.wire.jsonform import read_forward_backward, with_chunk_types
 from tinker_nb.wire.protobuf import (
     CONTENT_TYPE,
@@ -54,7 +54,7 @@ async def optim_step(request: Request, house: TheHouse) -> Response:
     """Apply the gradients."""
     body = json_body(await request.body())
     if not is_official("optim_step", _content_type(request), body):
-        return await quickstart.optim_step(body, house, waits=True)
+        return await answered("optim_step", body, house, waits=True)
     step = OptimStepRequest.model_validate(body)
     if step.adam_params is None:
         raise InvalidInputError("This server has AdamW only; send adam_params.")
@@ -70,7 +70,7 @@ async def asample(request: Request, house: TheHouse) -> Response:
     """Draw sequences, answered with a future."""
     body = await parsed(await request.body(), json_body)
     if not is_official("asample", _content_type(request), body):
-        return await quickstart.sample(body, house, waits=False)
+        return await answered("sample", body, house, waits=False)
     sample = SampleRequest.model_validate({**body, "prompt": with_chunk_types(body.get("prompt"))})
     known = house.desk.repeated(asked_before(sample))
     if known is not None:
@@ -85,7 +85,7 @@ async def _forward(request: Request, house: House, path: str) -> Response:
     body = None if _is_protobuf(kind) else await parsed(raw, json_body)
     if not is_official(path, kind, body):
         assert body is not None
-        return await quickstart.forward(body, house, forward_only=path == "forward", waits=True)
+        return await answered(path, body, house, waits=True)
     return await _official_forward(raw, body, house)
 
 

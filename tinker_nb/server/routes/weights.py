@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from tinker_nb.errors import InvalidInputError
@@ -13,7 +13,8 @@ from tinker_nb.server.asks import train_key
 from tinker_nb.server.desk import Ask
 from tinker_nb.server.house import House
 from tinker_nb.server.limits import check_metadata
-from tinker_nb.server.routes.common import TheHouse, future_answer, submitted
+from tinker_nb.server.routes.common import TheHouse, future_answer, json_body, submitted
+from tinker_nb.server.routes.quickstart import answered
 from tinker_nb.server.saving import (
     load_ask,
     model_key,
@@ -23,6 +24,7 @@ from tinker_nb.server.saving import (
     save_weights_ask,
 )
 from tinker_nb.server.store.tables import RunRow
+from tinker_nb.wire.quickstart import is_official
 from tinker_nb.wire.requests import (
     LoadWeightsRequest,
     SaveWeightsExternalRequest,
@@ -34,9 +36,12 @@ router = APIRouter(prefix="/api/v1")
 
 
 @router.post("/save_weights")
-async def save_weights(body: SaveWeightsRequest, house: TheHouse) -> Response:
+async def save_weights(request: Request, house: TheHouse) -> Response:
     """Keep a model's weights and its optimizer's state, to train on from."""
-    return _saved(house, body, save_weights_ask)
+    body = json_body(await request.body())
+    if not is_official("save_weights", "", body):
+        return await answered("save_weights", body, house, waits=True)
+    return _saved(house, SaveWeightsRequest.model_validate(body), save_weights_ask)
 
 
 @router.post("/save_weights_external")
@@ -46,22 +51,30 @@ async def save_weights_external(body: SaveWeightsExternalRequest, house: TheHous
 
 
 @router.post("/save_weights_for_sampler")
-async def save_weights_for_sampler(body: SaveWeightsForSamplerRequest, house: TheHouse) -> Response:
+async def save_weights_for_sampler(request: Request, house: TheHouse) -> Response:
     """Keep a model's weights for sampling, under a name or for one sampling session."""
-    if (body.path is None) == (body.sampling_session_seq_id is None):
+    body = json_body(await request.body())
+    if not is_official("save_weights_for_sampler", "", body):
+        return await answered("save_weights_for_sampler", body, house, waits=True)
+    save = SaveWeightsForSamplerRequest.model_validate(body)
+    if (save.path is None) == (save.sampling_session_seq_id is None):
         raise InvalidInputError("Give either a path or a sampling_session_seq_id.")
-    return _saved(house, body, save_sampler_ask)
+    return _saved(house, save, save_sampler_ask)
 
 
 @router.post("/load_weights")
-async def load_weights(body: LoadWeightsRequest, house: TheHouse) -> Response:
+async def load_weights(request: Request, house: TheHouse) -> Response:
     """Put a checkpoint's weights into a model, or make a new model of them."""
-    model_id, key = _loaded(body)
+    body = json_body(await request.body())
+    if not is_official("load_weights", "", body):
+        return await answered("load_weights", body, house, waits=True)
+    load = LoadWeightsRequest.model_validate(body)
+    model_id, key = _loaded(load)
     known = house.desk.repeated(key)
     if known is not None:
         return future_answer(known, model_id)
-    check_metadata("user_metadata", body.user_metadata, house.settings)
-    return submitted(house, load_ask(house, body))
+    check_metadata("user_metadata", load.user_metadata, house.settings)
+    return submitted(house, load_ask(house, load))
 
 
 def _loaded(body: LoadWeightsRequest) -> tuple[str | None, str | None]:

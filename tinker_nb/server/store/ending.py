@@ -30,8 +30,6 @@ from tinker_nb.server.store.tables import (
 from tinker_nb.wire.sessions import FinishReason
 
 Beat = Literal["alive", "finished", "unknown"]
-#: A save is recorded in two steps, the checkpoint and then who draws from it.
-_SETTLED = 60.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,6 @@ class Endings:
         those of sessions that ended some time ago.
         """
         drawn = exists().where(SamplerRow.directory == CheckpointRow.directory)
-        replaced = and_(~drawn, CheckpointRow.created_at < now - _SETTLED)
         ended = or_(
             and_(SessionRow.end == SILENT, SessionRow.finished_at < silent_before),
             and_(SessionRow.end.is_distinct_from(SILENT), SessionRow.finished_at < finished_before),
@@ -91,7 +88,7 @@ class Endings:
             ended,
         )
         unwanted = and_(
-            CheckpointRow.ephemeral, CheckpointRow.expires_at.is_(None), or_(replaced, owned)
+            CheckpointRow.ephemeral, CheckpointRow.expires_at.is_(None), or_(~drawn, owned)
         )
         return self._done(update(CheckpointRow).where(unwanted).values(expires_at=now))
 
