@@ -30,7 +30,7 @@ def in_peft(model: Any, lora: Lora, adapter: Adapter) -> Any:
     layout = lora.layout(adapter.shape)
     config = LoraConfig(
         r=adapter.shape.rank,
-        lora_alpha=adapter.shape.alpha,
+        lora_alpha=adapter.shape.alpha,  # type: ignore[arg-type]  # fractions are fine
         target_modules=list(layout.layers),
     )
     peft = get_peft_model(model, config)

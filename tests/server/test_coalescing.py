@@ -33,7 +33,7 @@ def started(bench: Bench) -> Bench:
 
 
 def requests(loss: str, **changes: Any) -> list[ForwardBackward]:
-    columns = {} if loss == "cross_entropy" else {"logprobs": -5.0, "advantages": 0.7}
+    columns: Any = {} if loss == "cross_entropy" else {"logprobs": -5.0, "advantages": 0.7}
     settings = loss_settings(loss, None)
     return [
         call(*(example(n, n, **columns) for n in lengths), loss=loss, settings=settings, **changes)
@@ -119,8 +119,9 @@ def test_what_goes_together() -> None:
     work = requests("ppo")[0]
     assert goes_with(work, requests("ppo")[1])
     assert not goes_with(work, requests("cispo")[1])
+    changes: Any
     for changes in ({"forward_only": True}, {"model_id": "n"}, {"settings": {}}):
-        assert not goes_with(work, replace(work, **changes))  # type: ignore[arg-type]
+        assert not goes_with(work, replace(work, **changes))
 
 
 # Over HTTP ---------------------------------------------------------------------------------------
@@ -136,11 +137,11 @@ def counted(gate: Gate) -> Iterator[list[int]]:
         counts.append(len(works))
         return inner(works)
 
-    gate._train = train  # type: ignore[method-assign]
+    gate._train = train
     try:
         yield counts
     finally:
-        gate._train = inner  # type: ignore[method-assign]
+        gate._train = inner
 
 
 def datum(number: int) -> dict[str, Any]:
@@ -151,6 +152,20 @@ def step(http: httpx.Client, model_id: str, seq_id: int) -> float:
     body = {"model_id": model_id, "seq_id": seq_id, "adam_params": {"learning_rate": 0.01}}
     answer = collect(http, http.post("/api/v1/optim_step", json=body)).json()
     return float(answer["metrics"]["grad_norm"])
+
+
+def held(
+    http: httpx.Client, gate: Gate, counts: list[int], calls: Sequence[dict[str, Any]]
+) -> list[httpx.Response]:
+    """Submit calls while the engine is held at the first of them, and let it go on."""
+    counts.clear()
+    gate._open.clear()
+    gate.holding.clear()
+    asked = [http.post(FB, json=calls[0])]
+    assert gate.holding.wait(60)
+    asked += [http.post(FB, json=each) for each in calls[1:]]
+    gate.open()
+    return asked
 
 
 def test_requests_that_wait_are_computed_together(
@@ -165,12 +180,8 @@ def test_requests_that_wait_are_computed_together(
             results.append(collect(http, asked).json())
         norm = step(http, alone, 9)
         assert counts == [1] * 11
-        counts.clear()
-        gate._open.clear()
         calls = [json_call(together, number + 1, datum(number)) for number in range(8)]
-        asked_all = [http.post(FB, json=each) for each in calls]
-        assert gate.holding.wait(60)
-        gate.open()
+        asked_all = held(http, gate, counts, calls)
         for asked, expected in zip(asked_all, results, strict=True):
             found = collect(http, asked).json()
             assert found["metrics"] == pytest.approx(expected["metrics"], rel=1e-5)
@@ -179,7 +190,7 @@ def test_requests_that_wait_are_computed_together(
             np.testing.assert_allclose(
                 ours["logprobs"]["data"], theirs["logprobs"]["data"], atol=1e-4
             )
-        # The first was in hand before the others came.
+        # The first was in hand when the others came.
         assert counts == [1, 7]
         assert step(http, together, 9) == pytest.approx(norm, rel=1e-5)
 
@@ -188,18 +199,14 @@ def test_one_bad_request_among_good_ones(served: Served, http: httpx.Client, gat
     with counted(gate) as counts:
         gate.open()
         model_id = new_model(http)
-        counts.clear()
-        gate._open.clear()
-        gate.holding.clear()
         tokens, columns = [10, 20, 30, 40], {"logprobs": [-3.0] * 3, "advantages": [1.0] * 3}
         good = json_datum(tokens, **columns)
         bad = json_datum(tokens, **(columns | {"logprobs": [-1e30] * 3}))
-        asked = [
-            http.post(FB, json=json_call(model_id, place + 1, each, loss_fn="importance_sampling"))
+        calls = [
+            json_call(model_id, place + 1, each, loss_fn="importance_sampling")
             for place, each in enumerate((good, good, bad, good))
         ]
-        assert gate.holding.wait(60)
-        gate.open()
+        asked = held(http, gate, counts, calls)
         answers = [collect(http, each).json() for each in asked]
         assert counts == [1, 3]
     assert "not finite" in answers[2]["error"]

@@ -36,7 +36,7 @@ from tinker_nb.server.engine.work import (
     CreateAdapter,
     LoadAdapter,
     OptimStep,
-    SaveAdapter as Save,
+    SaveAdapter,
 )
 from tinker_nb.wire.params import AdamParams
 

@@ -19,6 +19,7 @@ from tinker_nb.errors import UnknownNameError
 from tinker_nb.server.engine import living as module
 from tinker_nb.server.engine.adapters import Adapter, Shape
 from tinker_nb.server.engine.base import Base
+from tinker_nb.server.engine.files import save_checkpoint, write_state
 from tinker_nb.server.engine.living import (
     Change,
     DiskError,
@@ -171,7 +172,7 @@ def test_nothing_is_written_where_it_need_not_survive(folder: Path, lora: Lora) 
 
 def full_disk(monkeypatch: pytest.MonkeyPatch, writes: int = 0) -> None:
     """Let the disk be full after some writes."""
-    write: Callable[..., None] = module.write_state
+    write: Callable[..., None] = write_state
     done: list[Path] = []
 
     def limited(file: Path, *rest: Any, **options: Any) -> None:
@@ -285,8 +286,6 @@ def test_leftovers_are_cleared(living: Living, lora: Lora, folder: Path) -> None
 
 
 def test_a_load_replaces_the_whole_state(bench: Bench, tmp_path: Path) -> None:
-    from tinker_nb.server.engine.files import save_checkpoint
-
     lora = bench.workshop.lora
     saved = trained_adapter(lora, SHAPE)
     save_checkpoint(lora, "tiny", saved, tmp_path / "ck", optimizer=True)

@@ -44,12 +44,13 @@ class Batch:
         self._adapters: list[Adapter | None] = []
         self._tokens = self._positions = torch.empty(0)
         self._mask: Tensor | None = None
-        self._mask_columns = 0
+        self._stale = False
 
     def forward(self) -> Tensor:
         """Read each row's last token; returns the logits (rows, vocabulary)."""
         self._lora.use_rows(self._adapters)
-        self._slab.reserve()
+        if self._slab.reserve() or self._stale:
+            self._mask, self._stale = self._make_mask(), False
         extra = {"position_ids": self._positions} if self._told_positions else {}
         output = self._model(
             input_ids=self._tokens.unsqueeze(-1),
@@ -84,14 +85,11 @@ class Batch:
         self._adapters = [row.task.adapter for row in self.rows]
         self._tokens = torch.tensor([row.tokens[-1] for row in self.rows], device=self._device)
         self._positions = torch.tensor(read, device=self._device).unsqueeze(-1)
-        self._mask_columns = -1
+        self._stale = True
 
     def _visible(self) -> Tensor | None:
         """Return the mask over the columns in use and the one to come."""
         window = self._slab.window
-        if self._mask_columns != self._slab.columns:
-            self._mask = self._make_mask()
-            self._mask_columns = self._slab.columns
         return None if self._mask is None else self._mask[..., window.start : window.end + 1]
 
     def _make_mask(self) -> Tensor | None:

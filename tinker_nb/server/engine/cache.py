@@ -74,10 +74,12 @@ class Slab:
         """Count the tokens that a pass through the model has written."""
         self.window.end += 1
 
-    def reserve(self) -> None:
-        """See to it that the next token has a column."""
-        if self.window.end >= self.columns:
-            self._move(len(self._layers[0].whole[0]), self.window.end - self.window.start)
+    def reserve(self) -> bool:
+        """See to it that the next token has a column; says whether the columns were moved."""
+        if self.window.end < self.columns:
+            return False
+        self._move(len(self._layers[0].whole[0]), self.window.end - self.window.start)
+        return True
 
     def keep(self, places: Sequence[int]) -> list[int]:
         """Keep some rows.
