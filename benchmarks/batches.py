@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
 
 from benchmarks.report import Row, median, spread
-from tinker_nb import EmbeddedServer, start_server
+from benchmarks.serving import running_server
 from tinker_nb.data import toy
 
 BATCHES = 5
 ROUNDS = 9
 _POLL = 0.02  # each question costs the server time too
-
-
-@contextmanager
-def running_server() -> Iterator[EmbeddedServer]:
-    """Run an embedded server on a new data directory."""
-    with tempfile.TemporaryDirectory() as directory:
-        server = start_server(data_dir=directory)
-        try:
-            yield server
-        finally:
-            server.stop()
 
 
 def bodies(model_id: str) -> list[dict[str, Any]]:

@@ -6,16 +6,14 @@ run of each package is a fresh process, and the packages take turns.
 
 from __future__ import annotations
 
-import argparse
-import sys
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.client_parts.topics import TOPICS
-from benchmarks.report import load_now, surroundings
+from benchmarks.command import parser, publish, report, tell
 
 RESULTS = Path(__file__).with_name("CLIENT_RESULTS.md")
-_LEAST_RUNS = 5
 
 NOTES = {
     "samples": "A prompt of 64 tokens each; the stub answers 0.5 s after it has accepted a sample. "
@@ -34,38 +32,15 @@ NOTES = {
 }
 
 
-def parse() -> argparse.Namespace:
-    """Return the command line's options."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.client", description=__doc__)
-    parser.add_argument("--only", action="append", choices=TOPICS, help="measure this; repeatable")
-    parser.add_argument("--runs", type=int, default=_LEAST_RUNS, help="runs of each package")
-    parser.add_argument("--write", action="store_true", help=f"also write {RESULTS.name}")
-    return parser.parse_args()
-
-
-def tell(text: str) -> None:
-    """Say on stderr how far it is."""
-    print(f"measuring: {text} ...", file=sys.stderr, flush=True)
-
-
-def report(names: list[str], runs: int) -> str:
-    """Measure some topics and return the whole report."""
-    load_before = load_now()
-    parts = [
-        f"## {name.capitalize()}\n\n{TOPICS[name](runs, tell)}\n\n{NOTES[name]}" for name in names
-    ]
-    head = f"- tinker {version('tinker')}; {runs} runs of each, median [lowest..highest]"
-    said = f"# The client beside the official SDK\n\n{surroundings(load_before)}\n{head}"
-    return "\n\n".join((said, *parts)) + "\n"
-
-
 def main() -> None:
     """Measure, print, and write when asked to."""
-    options = parse()
-    text = report(options.only or list(TOPICS), options.runs)
-    print(text)
-    if options.write:
-        RESULTS.write_text(text, encoding="utf-8")
+    options = parser("client", __doc__, TOPICS, RESULTS).parse_args()
+    topics = {
+        name: partial(TOPICS[name], options.runs, tell) for name in options.only or list(TOPICS)
+    }
+    head = f"- tinker {version('tinker')}; {options.runs} runs of each, median [lowest..highest]"
+    text = report("The client beside the official SDK", head, topics, NOTES)
+    publish(text, RESULTS if options.write else None)
 
 
 if __name__ == "__main__":

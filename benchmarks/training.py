@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.batches import running_server
 from benchmarks.report import Row, median, spread
+from benchmarks.serving import client_of, running_server
 from benchmarks.workload import (
     BETAS,
     EPS,
@@ -64,9 +63,14 @@ def one_ahead(training: TrainingClient, data: list[Datum], steps: int) -> None:
 Loop = Callable[[TrainingClient, list[Datum], int], None]
 
 
+def new_model(service: ServiceClient) -> TrainingClient:
+    """Return the training client of a new model."""
+    return service.create_lora_training_client("tiny-chat", rank=RANK, seed=0)
+
+
 def served_speed(service: ServiceClient, loop: Loop, data: list[Datum]) -> float:
     """Return the tokens a second of a new model over client and server."""
-    training = service.create_lora_training_client("tiny-chat", rank=RANK, seed=0)
+    training = new_model(service)
     loop(training, data, WARM_STEPS)
     began = time.perf_counter()
     loop(training, data, STEPS)
@@ -76,8 +80,7 @@ def served_speed(service: ServiceClient, loop: Loop, data: list[Datum]) -> float
 def bare_speed() -> tuple[float, int]:
     """Return the tokens a second of the bare loop, and the threads it used."""
     command = [sys.executable, "-m", "benchmarks.bare_loop"]
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
     return STEPS * TOKENS / found["seconds"], found["threads"]
 
@@ -85,7 +88,7 @@ def bare_speed() -> tuple[float, int]:
 def rows() -> list[Row]:
     """Train bare, step by step and one step ahead, in turns."""
     data, speeds, threads = make_data(), [], 0
-    with running_server() as server, _service(server.base_url, server.api_key) as service:
+    with running_server() as server, client_of(server) as service:
         for _ in range(ROUNDS):
             bare, threads = bare_speed()
             served = [served_speed(service, loop, data) for loop in (step_by_step, one_ahead)]
@@ -97,10 +100,6 @@ def rows() -> list[Row]:
         _line("training, client + server, step by step", bares, steps),
         _line("training, client + server, next step sent ahead", bares, aheads),
     ]
-
-
-def _service(base_url: str, api_key: Any) -> ServiceClient:
-    return ServiceClient(base_url=base_url, api_key=api_key)
 
 
 def _line(name: str, bare: list[float], served: list[float]) -> Row:

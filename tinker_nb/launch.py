@@ -45,10 +45,15 @@ class EmbeddedServer:
         return self.process.poll() is None
 
     def stop(self, timeout: float = 12.0) -> None:
-        """Stop the server and wait until it is gone; may be repeated."""
+        """Stop the server and wait until it is gone; may be repeated.
+
+        What is being done is given up, and none of it has happened; what was acknowledged is kept.
+        """
         if self.process.stdin is not None:
             with contextlib.suppress(OSError):
                 self.process.stdin.close()
+        if sys.platform != "win32":  # there the signal would end it without a word
+            self.process.terminate()
         try:
             self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -64,12 +69,13 @@ def start_server(
     *,
     model: str = "tiny-chat",
     data_dir: str | Path | None = None,
+    download: bool = False,
     timeout: float = 120.0,
 ) -> EmbeddedServer:
     """Start the embedded server and wait until it is ready.
 
-    It listens on a free port of this machine only, with a random key, and stops when this process
-    ends in any way.
+    It listens on a free port of this machine only, with a random key. When this process ends in
+    any way it finishes what was asked, and stops.
 
     Parameters
     ----------
@@ -77,6 +83,8 @@ def start_server(
         ``tiny-chat``, a Hugging Face directory, or a hub name.
     data_dir
         Where it keeps runs and checkpoints; a user directory when not given.
+    download
+        Whether a hub name that is not in the local cache may be fetched.
     timeout
         Seconds to wait.
 
@@ -87,7 +95,7 @@ def start_server(
     """
     _check_installed()
     key = SecretStr(f"tml-{secrets.token_urlsafe(32)}")
-    process = _spawn(model, data_dir, key)
+    process = _spawn(model, data_dir, key, download=download)
     lines: queue.Queue[str] = queue.Queue()
     said: deque[str] = deque(maxlen=20)
     for pipe, sink in ((process.stdout, lines.put), (process.stderr, said.append)):
@@ -108,11 +116,14 @@ def _check_installed() -> None:
         )
 
 
-def _spawn(model: str, data_dir: str | Path | None, key: SecretStr) -> subprocess.Popen[str]:
+def _spawn(
+    model: str, data_dir: str | Path | None, key: SecretStr, *, download: bool
+) -> subprocess.Popen[str]:
     command = [
         *(sys.executable, "-m", "tinker_nb", "serve", "--port", "0", "--until-stdin-closes"),
         *("--model", model, "--api-key-env", KEY_VARIABLE),
         *(("--data-dir", str(data_dir)) if data_dir is not None else ()),
+        *(("--download",) if download else ()),
     ]
     return subprocess.Popen(  # noqa: S603  # our own interpreter and module; no shell
         command,

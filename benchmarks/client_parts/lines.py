@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.client_parts.measure import Figures
-from benchmarks.client_parts.runs import OFFICIAL, OURS, Results
+from benchmarks.client_parts.runs import PACKAGES, Results
 from benchmarks.report import median
 
 HEAD = ("Measure", "tinker", "tinker_nb", "Pair by pair", "Goal", "Met?")
@@ -56,10 +56,27 @@ def _short(value: float) -> str:
 
 
 def line(
-    measure: str, results: Results, pick: Pick, unit: str, goal: Goal | None = None
+    measure: str,
+    results: Results,
+    pick: Pick,
+    unit: str,
+    goal: Goal | None = None,
+    pair: tuple[str, str] = PACKAGES,
 ) -> tuple[str, ...]:
-    """Return one line: both packages, ours as a multiple of theirs, and the goal."""
-    theirs, ours = ([pick(run) for run in results[name]] for name in (OFFICIAL, OURS))
+    """Return one line: both sides, ours as a multiple of theirs, and the goal.
+
+    Parameters
+    ----------
+    measure, results
+        What was measured, and what it gave.
+    pick, unit
+        The figure of interest.
+    goal
+        What it should be.
+    pair
+        The names of their side and of ours among the results.
+    """
+    theirs, ours = ([pick(run) for run in results[name]] for name in pair)
     # Run by run: the two of a pair had the same moment, so what else the machine did meanwhile
     # falls out. Memory may also shrink, and then a multiple says nothing.
     ratios = [mine / other for mine, other in zip(ours, theirs, strict=True) if other > 0]
@@ -68,6 +85,14 @@ def line(
     if goal is None:
         return *shown, "", ""
     return *shown, goal.text, goal.verdict(median(ratios if goal.of_ratio else ours))
+
+
+def alone(
+    measure: str, values: Sequence[float], unit: str, goal: Goal | None = None
+) -> tuple[str, ...]:
+    """Return one line about what only our side has."""
+    told = ("", "") if goal is None else (goal.text, goal.verdict(median(values)))
+    return measure, "", spread(values, unit), "", *told
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

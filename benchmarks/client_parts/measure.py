@@ -203,9 +203,14 @@ def _finish(sdk: Sdk, sampler: Any, count: int, *, keep: bool = False) -> list[A
 
 
 def _resident() -> float:
-    """Return the MB of memory this process holds."""
+    """Return the MB of memory this process holds, without what nobody refers to."""
     gc.collect()
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return resident("self")
+
+
+def resident(process: int | str) -> float:
+    """Return the MB of memory a process holds."""
+    pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 

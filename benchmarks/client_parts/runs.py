@@ -41,11 +41,20 @@ def environment() -> dict[str, str]:
     return {**os.environ, "TINKER_TELEMETRY": "0", "TINKER_API_KEY": "tml-test"}
 
 
-def output(command: list[str]) -> str:
-    """Return what a Python process prints; its complaints show only when it fails."""
+def output(command: list[str], **variables: str) -> str:
+    """Return what a Python process prints; its complaints show only when it fails.
+
+    Parameters
+    ----------
+    command
+        The arguments of Python.
+    **variables
+        More of its environment, such as a key, which everybody could read in the command.
+    """
     whole = [sys.executable, *command]
+    around = {**environment(), **variables}
     ended = subprocess.run(
-        whole, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=_TIMEOUT
+        whole, cwd=ROOT, env=around, capture_output=True, text=True, timeout=_TIMEOUT
     )
     if ended.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{ended.stderr[-3000:]}")

@@ -7,16 +7,21 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
 
-@contextmanager
-def running_stub(*options: str) -> Iterator[str]:
+def running_stub(*options: str) -> AbstractContextManager[str]:
     """Run a stub server with some command line options; gives its URL."""
-    command = [sys.executable, "-m", "benchmarks.stub_server", *options]
+    return running("benchmarks.stub_server", *options)
+
+
+@contextmanager
+def running(module: str, *options: str) -> Iterator[str]:
+    """Run a module that listens, tells its port, and ends when its stdin does; gives its URL."""
+    command = [sys.executable, "-m", module, *options]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdin is not None

@@ -2,94 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
-from tinker_nb.data.chat import ChatTokenizer
-from tinker_nb.server.engine.adapters import Adapter, Shape
+from tests.server.studio import LONG, PROMPT, Studio, ask, assert_same, close, finish, tokens_of
+from tinker_nb.server.engine.adapters import Adapter
 from tinker_nb.server.engine.base import Base, load_base
-from tinker_nb.server.engine.drawing import Drawing, DrawingError
-from tinker_nb.server.engine.lora import Lora
+from tinker_nb.server.engine.drawing import DrawingError
 from tinker_nb.server.engine.work import Sample
-from tinker_nb.wire.params import SamplingParams
-from tinker_nb.wire.results import SampleResponse
-
-PROMPT = np.array([10, 20, 30, 40, 50])
-LONG = np.arange(3, 45)
-
-
-def ask(
-    prompt: Any = PROMPT, n: int = 1, extras: dict[str, Any] | None = None, **params: Any
-) -> Sample:
-    settings = SamplingParams(**{"max_tokens": 12, "stop": [], **params})
-    return Sample(None, np.asarray(prompt), settings, n, **(extras or {}))
-
-
-class Studio:
-    """A drawing on a model, its LoRA layers, and a model like it that is left alone."""
-
-    def __init__(self, base: Base) -> None:
-        self.base, self.plain = base, load_base(str(base.facts.directory)).model
-        self.lora = Lora(base)
-        self.decode: Callable[[Sequence[int]], str] = ChatTokenizer.from_directory(
-            base.facts.directory
-        ).decode
-
-    def drawing(self, batch_rows: int = 64, context: int | None = None) -> Drawing:
-        context = context or self.base.facts.context
-        ends = self.base.end_tokens
-        return Drawing(self.base.model, self.lora, context, ends, self.decode, batch_rows)
-
-    def adapter(self, seed: int, rank: int = 4) -> Adapter:
-        shape = Shape(rank, 32.0, frozenset({"attn", "mlp"}))
-        size = self.lora.layout(shape).size
-        return Adapter(shape, torch.empty(size).normal_(0, 0.1, generator=seeded(seed)))
-
-    def alone(self, request: Sample, adapter: Adapter | None = None) -> SampleResponse:
-        drawing = self.drawing()
-        drawing.join(request, adapter)
-        (answer,) = finish(drawing)
-        return answer[1]
-
-    @torch.inference_mode()
-    def scores(self, tokens: Any) -> Tensor:
-        """Return the log-probabilities of the plain model after each token."""
-        logits = self.plain(torch.tensor([list(map(int, tokens))]), use_cache=False).logits[0]
-        scores: Tensor = logits.float().log_softmax(-1)
-        return scores
-
-
-def close(found: Any, expected: Any) -> None:
-    np.testing.assert_allclose(found, expected, atol=1e-4)
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def finish(drawing: Drawing) -> list[tuple[Sample, SampleResponse]]:
-    """Draw until nobody is left."""
-    answers = []
-    while drawing.rows:
-        answers.extend(drawing.step())
-    return answers
-
-
-def tokens_of(answer: SampleResponse) -> list[list[int]]:
-    return [sequence.tokens for sequence in answer.sequences]
-
-
-def assert_same(one: SampleResponse, two: SampleResponse) -> None:
-    assert tokens_of(one) == tokens_of(two)
-    for left, right in zip(one.sequences, two.sequences, strict=True):
-        assert left.stop_reason == right.stop_reason
-        close(left.logprobs_np, right.logprobs_np)
 
 
 @pytest.fixture
@@ -246,123 +171,6 @@ def test_the_context_is_the_limit(studio: Studio) -> None:
     assert (len(answer.tokens), answer.stop_reason) == (71, "length")
 
 
-def figures(n: int, **more: Any) -> dict[str, Any]:
-    targets = np.full((len(LONG) - 1, 3), -1)
-    targets[5, 1], targets[-1] = 9, (0, 200, -1)
-    return {
-        "prompt_logprobs": True,
-        "topk_prompt_logprobs": 3,
-        "target_prompt_logprobs": targets,
-        "prompt_alt_tokens_k": n,
-        **more,
-    }
-
-
-@pytest.mark.parametrize("limit", [None, 261 * 7])
-def test_figures_of_the_prompt(
-    studio: Studio, limit: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if limit is not None:
-        monkeypatch.setattr("tinker_nb.server.engine.reading._LOGITS_LIMIT", limit)
-    extras = figures(4)
-    drawing = studio.drawing()
-    drawing.join(ask(LONG[:30], seed=2), None)
-    asked = ask(LONG, extras=extras, seed=1)
-    drawing.join(asked, None)
-    answer = dict(finish(drawing))[asked]
-    scores = studio.scores(LONG)[:-1]
-    assert answer.prompt_logprobs is not None
-    assert answer.prompt_logprobs[0] is None
-    own = scores.gather(-1, torch.from_numpy(LONG[1:, None]))[:, 0]
-    close(answer.prompt_logprobs[1:], own)
-    assert_topk(answer.topk_prompt_logprobs, scores)
-    named = answer.target_prompt_logprobs
-    assert named is not None
-    expected = np.zeros((len(LONG) - 1, 3))
-    expected[5, 1], expected[-1] = scores[5, 9], (scores[-1, 0], scores[-1, 200], 0)
-    close(named.values, expected)
-    assert_same(answer, studio.alone(ask(LONG, seed=1)))
-
-
-def assert_topk(found: Any, scores: Tensor) -> None:
-    assert found[0] is None
-    values, tokens = scores.topk(3, dim=-1)
-    assert [[token for token, _ in row] for row in found[1:]] == tokens.tolist()
-    close([[lp for _, lp in row] for row in found[1:]], values)
-
-
-def test_the_last_n_only(studio: Studio) -> None:
-    answer = studio.alone(ask(LONG, extras=figures(2, prompt_logprobs_last_n=4)))
-    whole = studio.alone(ask(LONG, extras=figures(2)))
-    for part, full in (
-        (answer.prompt_logprobs, whole.prompt_logprobs),
-        (answer.topk_prompt_logprobs, whole.topk_prompt_logprobs),
-    ):
-        assert part is not None
-        assert full is not None
-        assert part[:-4] == [None] * (len(LONG) - 4)
-        assert None not in part[-4:]
-        assert len(part) == len(full)
-    close((answer.prompt_logprobs or [])[-4:], (whole.prompt_logprobs or [])[-4:])
-    assert answer.target_prompt_logprobs is not None
-    assert answer.target_prompt_logprobs.values[5, 1] != 0
-
-
-def test_figures_of_prompts_that_are_read_together(studio: Studio) -> None:
-    extras = {"prompt_logprobs": True, "prompt_logprobs_last_n": 6}
-    requests = [ask(LONG[start:], extras=extras, seed=start) for start in (0, 3, 8)]
-    drawing = studio.drawing()
-    for request in requests:
-        drawing.join(request, None)
-    for request, answer in finish(drawing):
-        alone = studio.alone(request)
-        assert_same(answer, alone)
-        close(answer.prompt_logprobs_np, alone.prompt_logprobs_np)
-
-
-def test_a_prompt_of_one_token_has_no_figures(studio: Studio) -> None:
-    extras = figures(2, target_prompt_logprobs=np.zeros((0, 3), dtype=np.int64))
-    answer = studio.alone(ask([5], extras=extras))
-    assert answer.prompt_logprobs == [None]
-    assert answer.topk_prompt_logprobs == [None]
-    assert answer.target_prompt_logprobs is not None
-    assert answer.target_prompt_logprobs.shape == [0, 3]
-    assert answer.prompt_alt_tokens is not None
-    assert answer.prompt_alt_tokens.tokens.shape == [0, 2]
-
-
-@pytest.mark.parametrize("temperature", [1.0, 0.5, 0.0])
-def test_alternatives_follow_the_distribution(studio: Studio, temperature: float) -> None:
-    count = 2000
-    extras = {"prompt_alt_tokens_k": count}
-    asked = ask(PROMPT, extras=extras, seed=3, temperature=temperature)
-    alternatives = studio.alone(asked).prompt_alt_tokens
-    assert alternatives is not None
-    assert alternatives.tokens.shape == alternatives.logprobs.shape == [len(PROMPT) - 1, count]
-    scores = studio.scores(PROMPT)[:-1]
-    drawn = torch.from_numpy(alternatives.tokens.values)
-    close(alternatives.logprobs.values, scores.gather(-1, drawn))
-    expected = (scores / max(temperature, 1e-3)).softmax(-1)
-    for place, row in enumerate(drawn):
-        often = torch.bincount(row, minlength=scores.shape[-1]) / count
-        assert float((often - expected[place]).abs().max()) < 0.05
-    again = studio.alone(asked).prompt_alt_tokens
-    assert again is not None
-    assert again.tokens.data == alternatives.tokens.data
-
-
-def test_likeliest_of_the_drawn(studio: Studio) -> None:
-    drawing = studio.drawing()
-    plain, asked = ask(seed=1), ask(n=2, extras={"topk_sample_logprobs": 3}, seed=2)
-    for request in (plain, asked):
-        drawing.join(request, None)
-    answers = dict(finish(drawing))
-    assert answers[plain].sequences[0].topk_logprobs is None
-    for sequence in answers[asked].sequences:
-        scores = studio.scores([*PROMPT, *sequence.tokens])[len(PROMPT) - 1 : -1]
-        assert_topk([None, *(sequence.topk_logprobs or [])], scores)
-
-
 def test_one_prompt_is_read_once(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     drawing, shapes = studio.drawing(), []
     forward = studio.base.model.forward
@@ -447,6 +255,21 @@ def test_what_is_no_number_stays_in_its_row(studio: Studio) -> None:
     sound = ask(seed=3)
     drawing.join(sound, None)  # into the broken one's place
     assert_same(dict(finish(drawing))[sound], studio.alone(sound))
+
+
+def test_columns_that_are_made_anew_are_hidden_anew(studio: Studio) -> None:
+    drawing = studio.drawing()
+    drawing.join(ask(LONG, max_tokens=30), None)
+    drawing.join(ask(n=2, max_tokens=2), None)  # whose places the others take
+    for _ in range(27):
+        drawing.step()
+    # The 106 columns are full when these have read 42 tokens, for which there are 106 again.
+    requests = [ask(max_tokens=60, temperature=0.0), ask(PROMPT[:3], max_tokens=60, seed=1)]
+    for request in requests:
+        drawing.join(request, None)
+    for request, answer in finish(drawing):
+        if request in requests:
+            assert_same(answer, studio.alone(request))
 
 
 def test_masks_that_the_model_makes(base: Base) -> None:

@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from tinker_nb._version import __version__
 from tinker_nb.server.answers import install_error_handlers
 from tinker_nb.server.config import Settings
+from tinker_nb.server.expiry import sweep_forever
 from tinker_nb.server.guards import (
     HeaderGuard,
     content_check,
@@ -29,6 +30,7 @@ from tinker_nb.server.metrics import Metrics, Standing
 from tinker_nb.server.routes import ROUTERS
 from tinker_nb.server.watching import Watch
 
+_SWEEP_SECONDS = 60.0
 _UNFINISHED = frozenset({"queued", "running"})
 
 
@@ -98,22 +100,23 @@ def standing(house: House) -> Standing:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     house: House = app.state.house
     house.start(asyncio.get_running_loop())
-    watcher = _idle_watch(app, house)
+    tasks = [asyncio.create_task(sweep_forever(house, _SWEEP_SECONDS)), *_idle_watch(app, house)]
     try:
         yield
     finally:
-        if watcher is not None:
-            watcher.cancel()
+        for task in tasks:
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await watcher
+                await task
         house.desk.close()
         await asyncio.to_thread(house.close)
 
 
-def _idle_watch(app: FastAPI, house: House) -> asyncio.Task[None] | None:
+def _idle_watch(app: FastAPI, house: House) -> list[asyncio.Task[None]]:
     limit, stop = house.settings.idle_stop, app.state.stop
     if limit is None or stop is None:
-        return None
+        return []
     activity: Activity = app.state.activity
     activity.touch()  # loading the model took its time
-    return asyncio.create_task(watch(activity, lambda: bool(standing(house).futures), limit, stop))
+    task = watch(activity, lambda: bool(standing(house).futures), limit, stop)
+    return [asyncio.create_task(task)]

@@ -58,6 +58,7 @@ def serve(
     session_timeout: options.SessionTimeout = _DEFAULT.session_timeout,
     idle_stop: options.IdleStop = None,
     until_stdin_closes: options.UntilStdinCloses = False,
+    linger: options.Linger = _DEFAULT.linger,
     log_format: options.TheLogFormat = _DEFAULT.log_format,
     log_level: options.TheLogLevel = _DEFAULT.log_level,
 ) -> None:

@@ -88,6 +88,8 @@ class Settings(BaseModel):
         Seconds without a heartbeat after which a session has ended.
     idle_stop
         Seconds without a request or work after which the server stops by itself; ``None`` stays.
+    linger
+        Seconds without a request or work that it stays when its owner has gone.
     stop_grace
         Seconds that open requests get to be answered when the server stops.
     log_format
@@ -121,6 +123,7 @@ class Settings(BaseModel):
     batch_rows: int = Field(default=64, ge=1)
     session_timeout: float = Field(default=300.0, gt=0)
     idle_stop: float | None = Field(default=None, gt=0)
+    linger: float = Field(default=0.0, ge=0)
     stop_grace: float = Field(default=3.0, gt=0)
     log_format: LogFormat = "text"
     log_level: LogLevel = "warning"

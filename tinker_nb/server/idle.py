@@ -11,7 +11,7 @@ from contextlib import contextmanager
 WATCHERS = frozenset(
     {"/healthz", "/api/v1/healthz", "/metrics", "/api/v1/queue", "/api/v1/queue/events"}
 )
-_LONGEST_NAP = 5.0  # seconds
+_SHORTEST_NAP, _LONGEST_NAP = 0.05, 5.0  # seconds
 
 
 def should_stop(now: float, last_request: float, busy: bool, limit: float) -> bool:
@@ -70,5 +70,5 @@ async def watch(
 ) -> None:
     """Call ``stop`` once the server has been idle for ``limit`` seconds."""
     while not activity.is_over(works(), limit):  # noqa: ASYNC110  # time itself is waited for
-        await asyncio.sleep(min(limit / 4, _LONGEST_NAP))
+        await asyncio.sleep(min(max(limit / 4, _SHORTEST_NAP), _LONGEST_NAP))
     stop()

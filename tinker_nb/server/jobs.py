@@ -27,6 +27,7 @@ from tinker_nb.server.checks import read_examples
 from tinker_nb.server.desk import Ask
 from tinker_nb.server.engine.work import CreateAdapter, Sample
 from tinker_nb.server.house import House
+from tinker_nb.server.limits import check_amount
 from tinker_nb.server.saving import load_ask, save_sampler_ask, save_weights_ask, told
 from tinker_nb.wire.params import AdamParams, LoraConfig
 from tinker_nb.wire.protobuf import ForwardBackwardRequest
@@ -81,6 +82,8 @@ def _loss(body: Body, house: House, *, forward_only: bool) -> Ask:
     request = ChatForwardBackwardRequest.model_validate(body)
     house.models.live_run(request.model_id)
     datums = chat_datums(request.data, house.tokenizer)
+    tokens = sum(datum.model_input.length for datum in datums)
+    check_amount(len(datums), tokens, house.settings)
     call = ForwardBackwardRequest(
         request.model_id, datums, request.loss_fn, forward_only=forward_only
     )
@@ -108,6 +111,7 @@ def sample(body: Body, house: House) -> Ask:
         house.models.check_base(request.base_model or "base")
     params = chat_sampling_params(request.sampling_params)
     prompts = chat_prompts(request, house.tokenizer, house.facts)
+    check_amount(len(prompts), sum(map(len, prompts)), house.settings)
     draws = [Sample(weights, prompt, params, request.num_samples) for prompt in prompts]
     name = request.model_id or house.facts.name
 

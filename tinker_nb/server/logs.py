@@ -31,22 +31,12 @@ def setup_logging(form: LogFormat, level: LogLevel) -> None:
     own = getattr(logging, level.upper())
     logging.basicConfig(level=max(own, logging.WARNING), handlers=[handler], force=True)
     logging.getLogger("tinker_nb").setLevel(own)
-    hush_uvicorn()
 
 
 def _json_lines() -> logging.Formatter:
     return JsonFormatter(
         _JSON, rename_fields={"levelname": "level", "name": "logger"}, timestamp=True
     )
-
-
-def hush_uvicorn() -> None:
-    """Keep uvicorn from repeating the traceback of a request that failed: `failed` logs it."""
-    logging.getLogger("uvicorn.error").addFilter(_is_news)
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith("Exception in ASGI application")
 
 
 def answered(facts: dict[str, Any]) -> None:

@@ -87,7 +87,14 @@ IdleStop = Annotated[
     ),
 ]
 UntilStdinCloses = Annotated[
-    bool, _option("Stop when stdin ends.", "--until-stdin-closes", panel=_LIFE)
+    bool,
+    _option(
+        "When stdin ends, finish what was asked and stop.", "--until-stdin-closes", panel=_LIFE
+    ),
+]
+Linger = Annotated[
+    float,
+    _option("Seconds without requests and work that it stays when stdin has ended.", panel=_LIFE),
 ]
 TheLogFormat = Annotated[LogFormat, _option("json: one object per line.", panel=_LIFE)]
 TheLogLevel = Annotated[

@@ -7,9 +7,9 @@ import secrets
 
 from pydantic import SecretStr
 
+from tinker_nb.server.signing import is_signed_download
+
 _OPEN_PATHS = frozenset({"/healthz", "/api/v1/healthz"})
-#: Links to files are signed and die soon; the official SDK fetches them without a key.
-_SIGNED = "/api/v1/downloads/"
 
 
 def new_key() -> SecretStr:
@@ -34,4 +34,4 @@ def opens(expected: SecretStr, presented: bytes | None) -> bool:
 
 def needs_key(path: str) -> bool:
     """Say whether a path is closed without the key; only health and signed links are open."""
-    return path not in _OPEN_PATHS and not path.startswith(_SIGNED)
+    return path not in _OPEN_PATHS and not is_signed_download(path)

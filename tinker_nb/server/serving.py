@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -14,18 +15,36 @@ import uvicorn
 
 from tinker_nb.server.app import create_app
 from tinker_nb.server.house import House
+from tinker_nb.server.idle import Activity, watch
 
 _KILLED = 128  # what a shell reports of a process ended by a signal, less the signal's number
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """A uvicorn server that tells when it is ready, and wakes whoever waits when it stops."""
 
-    def __init__(self, config: uvicorn.Config, house: House, ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        house: House,
+        activity: Activity,
+        ready: Callable[[], None],
+    ) -> None:
         super().__init__(config)
         self._house = house
+        self._activity = activity
         self._ready = ready
         self._interrupted = False
+
+    def owner_left(self) -> None:
+        """Finish what was asked, then begin to stop; may be called from any thread."""
+        asyncio.run_coroutine_threadsafe(self._linger(), self._loop)
+
+    async def _linger(self) -> None:
+        await watch(self._activity, self._works, self._house.settings.linger, self.leave)
+
+    def _works(self) -> bool:
+        return bool(self._house.desk.overview())
 
     def leave(self) -> None:
         """Begin to stop; may be called from any thread."""
@@ -33,6 +52,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self.started:
             self._ready()
@@ -51,7 +71,7 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def build_server(house: House, ready: Callable[[], None]) -> uvicorn.Server:
+def build_server(house: House, ready: Callable[[], None]) -> Server:
     """Return a server for an opened house."""
     app = create_app(house)
     config = uvicorn.Config(
@@ -63,7 +83,7 @@ def build_server(house: House, ready: Callable[[], None]) -> uvicorn.Server:
         # One more than the polls' own grace, so that their answers get out.
         timeout_graceful_shutdown=int(house.settings.stop_grace) + 1,
     )
-    server = _Server(config, house, ready)
+    server = Server(config, house, app.state.activity, ready)
     app.state.stop = server.leave
     return server
 
@@ -71,13 +91,13 @@ def build_server(house: House, ready: Callable[[], None]) -> uvicorn.Server:
 def serve(
     house: House, bound: socket.socket, ready: Callable[[], None], *, until_stdin_closes: bool
 ) -> None:
-    """Serve until a signal comes, or until stdin ends where asked for."""
+    """Serve until a signal comes, or until stdin has ended and all is done where asked for."""
     server = build_server(house, ready)
     # uvicorn raises the signals it caught once more at its end; by then they have been obeyed.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _obeyed)
     if until_stdin_closes:
-        watcher = threading.Thread(target=_stop_at_end_of_stdin, args=(server,), daemon=True)
+        watcher = threading.Thread(target=_tell_end_of_stdin, args=(server,), daemon=True)
         watcher.start()
     server.run(sockets=[bound])
     if not house.engine.stop(0):
@@ -91,7 +111,7 @@ def _obeyed(_: int, __: FrameType | None) -> None:
     """Do nothing."""
 
 
-def _stop_at_end_of_stdin(server: uvicorn.Server) -> None:
+def _tell_end_of_stdin(server: Server) -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
-    server.should_exit = True
+    server.owner_left()

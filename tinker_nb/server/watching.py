@@ -6,9 +6,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tinker_nb.server import logs
+from tinker_nb.server.answers import refusal
 from tinker_nb.server.idle import Activity
 from tinker_nb.server.metrics import Metrics
 
@@ -22,6 +24,7 @@ class _Answer:
 
     start: float = field(default_factory=time.perf_counter)
     status: int = 500
+    begun: bool = False
     noted: bool = False
 
 
@@ -46,7 +49,7 @@ class Watch:
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                answer.status = message["status"]
+                answer.begun, answer.status = True, message["status"]
             elif not message.get("more_body", False):
                 # Before its end is sent: who has an answer finds it in the figures.
                 self._note(scope, answer)
@@ -54,9 +57,12 @@ class Watch:
 
         try:
             await self._app(scope, receive, sending)
-        except Exception:
+        except Exception as error:
             logs.failed(_facts(scope))
-            raise  # the framework answers it
+            if answer.begun:
+                raise  # the connection breaks, so that nobody takes half an answer for a whole
+            # The framework's own answer would break the connection after it.
+            await unexpected(error)(scope, receive, sending)
         finally:
             self._note(scope, answer)
 
@@ -67,6 +73,11 @@ class Watch:
         facts, seconds = _facts(scope), time.perf_counter() - answer.start
         self._metrics.observe_request(facts["method"], facts["path"], answer.status, seconds)
         logs.answered({**facts, "status": answer.status, "milliseconds": round(seconds * 1000, 1)})
+
+
+def unexpected(error: Exception) -> Response:
+    """Return the answer to a request that ran into an error nobody foresaw."""
+    return refusal(500, f"The server failed on this request ({type(error).__name__}).")
 
 
 def _facts(scope: Scope) -> dict[str, Any]:

@@ -166,7 +166,8 @@ def _check_tensor(index: int, name: str, tensor: TensorData, length: int) -> Non
 def _all_finite(values: npt.NDArray[np.float32]) -> bool:
     # A value that is not finite makes the sum so too; one sum is several times faster than asking
     # each value, which is left for the rare sum that overflows.
-    return math.isfinite(values.sum()) or bool(np.isfinite(values).all())
+    with np.errstate(all="ignore"):
+        return math.isfinite(values.sum()) or bool(np.isfinite(values).all())
 
 
 def _check_shapes_agree(index: int, datum: Datum) -> None:

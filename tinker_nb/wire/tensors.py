@@ -136,7 +136,8 @@ class TensorData:
 
 def _as_array(data: npt.ArrayLike, dtype: TensorDtype) -> npt.NDArray[Any]:
     try:
-        array = np.ascontiguousarray(data, dtype=NUMPY_DTYPES[dtype])
+        with np.errstate(over="ignore"):  # too large a number is told apart as not finite
+            array = np.ascontiguousarray(data, dtype=NUMPY_DTYPES[dtype])
         # Tensors of an answer lie over its bytes; what is done with them must not fail for that.
         return array if array.flags.writeable else array.copy()
     except (ValueError, TypeError, OverflowError) as error:

@@ -103,7 +103,10 @@ def _checkpoint_gradients(model: Any) -> None:
 
     That mode would also drop values at random; what is trained here is what is sampled.
     """
-    model.gradient_checkpointing_enable({"use_reentrant": False})
+    # The method's name changed with transformers 5.
+    names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")
+    enable = next(found for name in names if (found := getattr(model, name, None)))
+    enable({"use_reentrant": False})
     model.train(mode=True)
     for module in model.modules():
         if isinstance(module, nn.Dropout):

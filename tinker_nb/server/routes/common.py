@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
@@ -23,6 +24,8 @@ build_models(requests, responses, quickstart)
 
 T = TypeVar("T")
 
+#: How JSON spells one half of a pair of surrogates, which alone is no character.
+_HALF_A_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 #: Bodies above this size are parsed on another thread, so that other answers need not wait.
 _BIG = 256 * 1024
 
@@ -50,6 +53,9 @@ def json_body(raw: bytes) -> dict[str, Any]:
         raise HTTPException(400, "The body is not JSON.") from error
     if not isinstance(body, dict):
         raise HTTPException(400, "The body is not a JSON object.")
+    if _HALF_A_PAIR.search(raw):
+        # Raises what is answered with 400: such text can neither be tokenized nor be kept.
+        json.dumps(body, ensure_ascii=False).encode()
     return body
 
 

@@ -17,6 +17,7 @@ from tinker_nb.server.asks import (
 )
 from tinker_nb.server.checks import read_examples, read_prompt
 from tinker_nb.server.house import House
+from tinker_nb.server.limits import check_amount
 from tinker_nb.server.routes.common import (
     TheHouse,
     future_answer,
@@ -75,8 +76,9 @@ async def asample(request: Request, house: TheHouse) -> Response:
     known = house.desk.repeated(asked_before(sample))
     if known is not None:
         return future_answer(known, None, sample.num_samples)
-    ask = sample_ask(house, sample, read_prompt(sample.prompt, house.facts))
-    return submitted(house, ask, sample.num_samples)
+    prompt = read_prompt(sample.prompt, house.facts)
+    check_amount(1, len(prompt), house.settings)
+    return submitted(house, sample_ask(house, sample, prompt), sample.num_samples)
 
 
 async def _forward(request: Request, house: House, path: str) -> Response:
@@ -98,6 +100,8 @@ async def _official_forward(raw: bytes, body: dict[str, Any] | None, house: Hous
     if known is not None:
         return future_answer(known, call.model_id)
     house.models.live_run(call.model_id)
+    tokens = sum(datum.model_input.length for datum in call.data)
+    check_amount(len(call.data), tokens, house.settings)
     examples = await parsed(raw, lambda _: read_examples(call, house.facts))
     return submitted(house, forward_backward_ask(call, examples))
 

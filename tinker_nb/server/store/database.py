@@ -65,7 +65,7 @@ def open_database(file: Path) -> Database:
 
 
 def _opened(file: Path, synchronous: str) -> Engine:
-    database = create_engine(f"sqlite:///{file}")
+    database = create_engine(f"sqlite:///{file}", hide_parameters=True)
 
     def prepare(connection: Any, _: object) -> None:
         cursor = connection.cursor()
