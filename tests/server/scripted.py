@@ -147,8 +147,7 @@ class Scripted:
             return Trained([Done("did it")], change)
         if first.loss_fn == "broken":
             raise ZeroDivisionError
-        names = [chr(int(work.examples[0].targets[0])) for work in works]
-        return Trained([Done(f"loss of {name}") for name in names], change)
+        return Trained([Done(_loss(work)) for work in works], change)
 
     def settle(self, change: Any, *, recorded: bool) -> None:
         self.settled.append((change, recorded))
@@ -157,6 +156,12 @@ class Scripted:
         self.log.append(f"find {source.model_id if isinstance(source, LiveWeights) else None}")
         if isinstance(source, SavedWeights):
             raise UnknownNameError("it is gone")
+
+
+def _loss(work: Any) -> str:
+    if isinstance(work, OptimStep):
+        return "did it"
+    return f"loss of {chr(int(work.examples[0].targets[0]))}"
 
 
 def _refuse(rate: float) -> None:

@@ -10,15 +10,17 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import torch
 
 from tests.server.adapters import random_adapter
 from tests.server.conftest import Bench, Gate, Served, collect, json_call, json_datum, new_model
 from tests.server.test_training import call, example, forget, gradients, logprobs
 from tinker_nb.server.engine.adapters import Shape
 from tinker_nb.server.engine.training import goes_with
-from tinker_nb.server.engine.work import Done, Failed, ForwardBackward, Training
+from tinker_nb.server.engine.work import Done, Failed, ForwardBackward, OptimStep, Training
 from tinker_nb.server.engine.workshop import Trained
 from tinker_nb.wire.losses import LOSSES, loss_settings
+from tinker_nb.wire.params import AdamParams
 
 FB = "/api/v1/forward_backward"
 LENGTHS = ((9, 30), (4,), (80, 3, 17), (21, 21))
@@ -212,3 +214,30 @@ def test_one_bad_request_among_good_ones(served: Served, http: httpx.Client, gat
     assert "not finite" in answers[2]["error"]
     sums = [answers[place]["metrics"]["loss:sum"] for place in (0, 1, 3)]
     assert sums == pytest.approx([sums[0]] * 3, rel=1e-5)
+
+
+def test_a_step_behind_its_requests_is_as_it_were_apart(started: Bench) -> None:
+    works = requests("cross_entropy")
+    step = OptimStep("m", AdamParams(learning_rate=1e-2))
+    start = started.adapter()
+    *outputs, figures = started.do(*works, step)
+    together = started.adapter()
+    started.put(start)
+    apart = [started.do(work) for work in works]
+    assert started.do(step)["grad_norm"] == pytest.approx(figures["grad_norm"], rel=1e-4)
+    assert started.adapter().steps == together.steps
+    assert started.adapter().gradients is None is together.gradients
+    torch.testing.assert_close(started.adapter().weights, together.weights, rtol=1e-3, atol=1e-4)
+    for one, other in zip(outputs, apart, strict=True):
+        assert one.metrics == pytest.approx(other.metrics, rel=1e-4)
+
+
+def test_a_step_that_is_refused_leaves_the_gradients(started: Bench) -> None:
+    works = requests("cross_entropy")
+    step = OptimStep("m", AdamParams(learning_rate=1e38))
+    trained = started.workshop.train([*works, step])
+    assert trained.change is not None
+    started.workshop.settle(trained.change, recorded=True)
+    assert isinstance(trained.outcomes[-1], Failed)
+    assert started.adapter().gradients is not None
+    assert started.adapter().steps == 0

@@ -117,10 +117,10 @@ def test_another_model(tmp_path: Path, llama_dir: Path) -> None:
         chat = [[{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]]
         lora = http.post("/api/v1/add_lora", json={"rank": 4}).json()["model_id"]
         losses = []
-        for _ in range(4):
+        for _ in range(8):
             body = {"model_id": lora, "data": chat}
             losses.append(http.post("/api/v1/forward_backward", json=body).json()["loss"])
-            step = {"model_id": lora, "adam_params": {"learning_rate": 3e-2}}
+            step = {"model_id": lora, "adam_params": {"learning_rate": 3e-3}}
             http.post("/api/v1/optim_step", json=step)
         assert losses[-1] < losses[0]
         drawn = http.post("/api/v1/sample", json={"model_id": lora, "prompts": ["hi", "hello"]})

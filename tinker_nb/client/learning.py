@@ -43,8 +43,8 @@ class Learns:
             Examples; see `Datum` for how tokens and targets line up. Conversations for a server
             that takes chat. Much data travels in several requests, and comes back as one.
         loss_fn
-            ``cross_entropy``, ``importance_sampling`` or ``ppo``; all are sums over tokens. Some
-            servers have others.
+            ``cross_entropy``, ``importance_sampling``, ``ppo``, ``cispo`` or ``dro``; all are sums
+            over tokens. Some servers have others, and some not all of these.
         loss_fn_config
             The loss's settings, such as ``clip_low_threshold``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -18,12 +19,15 @@ from tinker_nb.server.engine.training import goes_with
 from tinker_nb.server.engine.work import (
     ForwardBackward,
     Job,
+    OptimStep,
     Outcome,
     Sample,
     SampleMany,
     Training,
 )
 from tinker_nb.server.engine.workshop import Trained, Workshop
+
+_log = logging.getLogger(__name__)
 
 #: What became of some jobs that ended together, by request id.
 Ends = list[tuple[str, Outcome]]
@@ -128,6 +132,21 @@ class Engine:
                 self._turn()
             except StoppedError:
                 return
+            except Exception as error:
+                # Nobody foresaw it, so nobody knows what it left behind; the server goes on.
+                _log.exception("The engine failed between two jobs")
+                self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        """Fail what is in hand."""
+        with self._changed:
+            jobs = self._queue.in_hand
+        for job in jobs:
+            self._draws.leave(job)
+        with self._changed:
+            self._queue.draw(self._draws.jobs)
+        if jobs:
+            self._listener.finished([(job.request_id, failed(error, job)) for job in jobs], None)
 
     def _wait(self) -> bool:
         with self._changed:
@@ -157,12 +176,16 @@ class Engine:
         return jobs
 
     def _joins(self, job: Job, taken: list[Job]) -> bool:
-        """Let requests that can be computed in one batch go together."""
-        first, work = taken[0].work, job.work
-        if not isinstance(first, ForwardBackward) or not isinstance(work, ForwardBackward):
+        """Let requests that can be computed in one batch go together, and their step with them."""
+        first, last, work = taken[0].work, taken[-1].work, job.work
+        if not isinstance(first, ForwardBackward) or not isinstance(last, ForwardBackward):
             return False
+        if isinstance(work, OptimStep):
+            return True
         tokens = sum(other.cost for other in taken) + job.cost
-        return tokens <= self._tokens and goes_with(first, work)
+        return (
+            isinstance(work, ForwardBackward) and tokens <= self._tokens and goes_with(first, work)
+        )
 
     def _train(self, jobs: list[Job]) -> None:
         self._listener.started([job.request_id for job in jobs])

@@ -22,6 +22,8 @@ from tinker_nb.server.engine.work import LayerGroup
 
 #: Most bytes of factors that are laid out row by row; beyond, rows go adapter by adapter.
 _STACK_LIMIT = 256 * 2**20
+#: Stands for the weights of no adapter.
+_NOTHING = object()
 
 
 class Added(Protocol):
@@ -95,7 +97,7 @@ class Lora:
         names = [name for group in base.layers.values() for name in group]
         self._layers = {name: _replaced(base.model, name) for name in _in_order(base.model, names)}
         self._layouts: dict[Shape, Layout] = {}
-        self._now: object = None
+        self._now: object = _NOTHING
 
     @property
     def device(self) -> torch.device:
@@ -121,8 +123,8 @@ class Lora:
 
     def use(self, adapter: Adapter | None) -> None:
         """Let every row compute with this adapter, or with none."""
-        weights = None if adapter is None else adapter.weights
-        if self._now is weights and weights is not None:
+        weights = _NOTHING if adapter is None else adapter.weights
+        if self._now is weights:
             return
         self._put({} if adapter is None else self._parts(adapter, self._cast(adapter.weights)))
         self._now = weights

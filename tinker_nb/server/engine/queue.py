@@ -56,6 +56,11 @@ class Queue:
         waiting = len(self._training) + len(self._waiting)
         return bool(waiting or self._cancelled or self._leaving)
 
+    @property
+    def in_hand(self) -> list[Job]:
+        """The jobs that are being done."""
+        return [*self._trained, *self._drawn]
+
     def add(self, job: Job) -> None:
         """Put a job at the end of its lane."""
         self._schedule(job).add(job.lane, job)

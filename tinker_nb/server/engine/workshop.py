@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from tinker_nb.errors import InvalidInputError
 from tinker_nb.server.engine.adamw import optim_step
 from tinker_nb.server.engine.adapters import Adapter, new_adapter, shape_of
 from tinker_nb.server.engine.base import Base
@@ -93,14 +94,16 @@ class Workshop:
         self.drawing = Drawing(base.model, self.lora, context, ends, decode, batch_rows)
 
     def train(self, works: Sequence[Training]) -> Trained:
-        """Do one piece of work, or several forward_backward that go together.
+        """Do one piece of work, or several forward_backward that go together, with their step.
 
         What becomes of the model is not its present state before `settle`.
         """
         match works[0]:
             case ForwardBackward(model_id=model_id):
                 together = [work for work in works if isinstance(work, ForwardBackward)]
-                return self._forward_backward(model_id, together)
+                last = works[-1]
+                step = last if isinstance(last, OptimStep) else None
+                return self._forward_backward(model_id, together, step)
             case OptimStep(model_id, params, needs_gradients):
                 adapter = self.living.adapter(model_id)
                 stepped, figures = optim_step(adapter, params, needs_gradients=needs_gradients)
@@ -132,15 +135,20 @@ class Workshop:
     def _changed(self, model_id: str, adapter: Adapter, result: Any) -> Trained:
         return Trained([Done(result)], self.living.next(model_id, adapter, stepped=True))
 
-    def _forward_backward(self, model_id: str, works: Sequence[ForwardBackward]) -> Trained:
-        adapter = self.living.adapter(model_id)
-        outcomes, gradients = self._losses(adapter, works)
-        if gradients is None:
+    def _forward_backward(
+        self, model_id: str, works: Sequence[ForwardBackward], step: OptimStep | None
+    ) -> Trained:
+        before = self.living.adapter(model_id)
+        outcomes, gradients = self._losses(before, works)
+        after = before if gradients is None else _with_gradients(before, gradients)
+        if step is not None:
+            # One state is written for both, and one record made.
+            outcome, after = _step(after, step)
+            outcomes.append(outcome)
+        if after is before:
             return Trained(outcomes)
-        if adapter.gradients is not None:
-            gradients = adapter.gradients + gradients
-        after = replace(adapter, gradients=gradients)
-        return Trained(outcomes, self.living.next(model_id, after, stepped=False))
+        stepped = after.steps > before.steps
+        return Trained(outcomes, self.living.next(model_id, after, stepped=stepped))
 
     def _losses(
         self, adapter: Adapter, works: Sequence[ForwardBackward]
@@ -172,3 +180,18 @@ class Workshop:
         while len(self._loaded) > _LOADED_LIMIT:
             self._loaded.popitem(last=False)
         return self._loaded[directory]
+
+
+def _with_gradients(adapter: Adapter, gradients: torch.Tensor) -> Adapter:
+    if adapter.gradients is not None:
+        gradients = adapter.gradients + gradients
+    return replace(adapter, gradients=gradients)
+
+
+def _step(adapter: Adapter, step: OptimStep) -> tuple[Outcome, Adapter]:
+    """Apply the gradients; a step that is refused leaves the adapter as it is."""
+    try:
+        stepped, figures = optim_step(adapter, step.params, needs_gradients=step.needs_gradients)
+    except InvalidInputError as error:
+        return Failed(error.message, "user"), adapter
+    return Done(figures), stepped
