@@ -13,6 +13,12 @@ from benchmarks.client_parts.runs import Results, Tell, environment, in_turns
 from benchmarks.client_parts.stub import ROOT
 
 BARE, SERVED = SIDES = ("bare", "server")
+_VARIABLES = {
+    # How its threads wait is read when torch is loaded; the server sets the same for itself.
+    "GOMP_SPINCOUNT": "10000",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "PYTHONWARNINGS": "ignore",
+}
 
 
 class Peer:
@@ -43,8 +49,7 @@ class Peer:
 def running_peer() -> Iterator[Peer]:
     """Run the process without a server; while it has no task it sleeps."""
     command = [sys.executable, "-m", "benchmarks.server_parts.peer"]
-    # How its threads wait is read when torch is loaded; the server sets the same for itself.
-    around, pipe = {**environment(), "GOMP_SPINCOUNT": "10000"}, subprocess.PIPE
+    around, pipe = {**environment(), **_VARIABLES}, subprocess.PIPE
     with subprocess.Popen(
         command, cwd=ROOT, env=around, stdin=pipe, stdout=pipe, text=True
     ) as process:

@@ -90,21 +90,22 @@ def overhead(runs: int, tell: Tell) -> str:
         running_server(Path(directory)) as server,
         client_of(server) as service,
         running_peer() as peer,
-        closing(Line(server)) as connection,
     ):
-        served = partial(_served, connection, Path(directory), new_model(service).model_id)
+        served = partial(_served, server, Path(directory), new_model(service).model_id)
         sides = {BARE: partial(peer.do, "compute"), SERVED: served}
         results = side_by_side("overhead", runs, tell, sides)
     return table(heads("the engine's trainer alone"), of_overhead(results))
 
 
-def _served(connection: Line, directory: Path, model_id: str) -> Figures:
+def _served(server: EmbeddedServer, directory: Path, model_id: str) -> Figures:
     whole = make_data()[:1]
     short = [Datum(ModelInput.from_ints([1]), {"target_tokens": [2], "weights": [1.0]})]
     trained = ForwardBackwardRequest(model_id, whole, "cross_entropy")
     scored = ForwardBackwardRequest(model_id, short, "cross_entropy", forward_only=True)
-    slow = _timed(connection, "/forward_backward", encode_forward_backward(trained))
-    fast = _timed(connection, "/forward", encode_forward_backward(scored))
+    # A connection of its own for each run: the server closes one that is idle for a while.
+    with closing(Line(server)) as connection:
+        slow = _timed(connection, "/forward_backward", encode_forward_backward(trained))
+        fast = _timed(connection, "/forward", encode_forward_backward(scored))
     quick = lateness(fast, recorded(directory, fast))
     return {
         "wall": 1000 * median([each.wall for each in slow]),

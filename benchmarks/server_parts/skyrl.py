@@ -32,8 +32,9 @@ from tinker_nb.server.tiny_chat import MODEL_DIR
 _STEPS, _TIMES = 5, 5
 _START = 240.0
 _ABSENT = "Not measured: there is no SkyRL here; give its Python with --skyrl-python."
-#: Its server starts its engine with ``uv run``; here that is the Python of its own environment.
-_UV = '#!/bin/sh\nwhile [ "$1" != "-m" ]; do shift; done\nexec {python} "$@"\n'
+#: Its server wants to be started by ``uv run``, and starts its engine so; here that is the Python of
+#: its own environment. Not `exec`: the server looks for ``run -m`` in its parent's command line.
+_UV = '#!/bin/sh\nwhile [ "$1" != "-m" ]; do shift; done\n{python} "$@"\nexit $?\n'
 
 
 class Driven:
@@ -116,7 +117,7 @@ def _spawn(python: Path, folder: Path, port: int, log: Any) -> subprocess.Popen[
     shim.write_text(_UV.format(python=shlex.quote(str(python))), encoding="utf-8")
     shim.chmod(0o755)
     command = [
-        *(str(python), "-m", "skyrl.tinker.api", "--backend", "jax"),
+        *(str(shim), "run", "-m", "skyrl.tinker.api", "--backend", "jax"),
         *("--base-model", str(MODEL_DIR), "--host", "127.0.0.1", "--port", str(port)),
         *("--database-url", f"sqlite:///{folder}/tinker.db"),
         *("--checkpoints-base", f"{folder}/checkpoints"),

@@ -126,6 +126,7 @@ class Scripted:
         self.drawing = ScriptedDrawing(self.log, clock)
         self.working = self.drawing.working
         self.checkpoint: Any = lambda: None
+        self.most_threads = 1
         self._clock = clock
 
     def open(self) -> None:
@@ -148,6 +149,9 @@ class Scripted:
         if first.loss_fn == "broken":
             raise ZeroDivisionError
         return Trained([Done(_loss(work)) for work in works], change)
+
+    def use_threads(self, number: int) -> None:
+        assert number == 1
 
     def settle(self, change: Any, *, recorded: bool) -> None:
         self.settled.append((change, recorded))

@@ -7,7 +7,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 from tinker_nb.server.engine.draws import Draws
@@ -15,6 +17,7 @@ from tinker_nb.server.engine.living import Change
 from tinker_nb.server.engine.outcomes import CANCELLED, StoppedError, failed
 from tinker_nb.server.engine.queue import Queue, QueueView
 from tinker_nb.server.engine.speeds import Speeds
+from tinker_nb.server.engine.threads import Threads, numbers_to_try
 from tinker_nb.server.engine.training import goes_with
 from tinker_nb.server.engine.work import (
     ForwardBackward,
@@ -43,6 +46,13 @@ class Listener(Protocol):
     def finished(self, ends: Ends, change: Change | None) -> bool:
         """Record what became of jobs and of their model; says whether that could be done."""
         ...
+
+
+@dataclass
+class _Took:
+    """How long something took, once it is over."""
+
+    seconds: float = 0.0
 
 
 class Engine:
@@ -77,6 +87,7 @@ class Engine:
         self._tokens = batch_tokens
         self._queue = Queue(Speeds())
         self._draws = Draws(workshop.drawing, workshop.weights)
+        self._threads = Threads(numbers_to_try(workshop.most_threads))
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="tinker-nb-engine", daemon=True)
@@ -189,10 +200,11 @@ class Engine:
 
     def _train(self, jobs: list[Job]) -> None:
         self._listener.started([job.request_id for job in jobs])
-        began = time.monotonic()
-        trained = self._trained(jobs)
+        kind, size = type(jobs[0].work).__name__, sum(job.cost for job in jobs)
+        with self._measured(kind, size) as took:
+            trained = self._trained(jobs)
         with self._changed:
-            self._queue.observe(jobs, time.monotonic() - began)
+            self._queue.observe(jobs, took.seconds)
         ends = [
             (job.request_id, outcome) for job, outcome in zip(jobs, trained.outcomes, strict=True)
         ]
@@ -211,24 +223,30 @@ class Engine:
 
     def _draw(self) -> None:
         """Let waiting requests join, and every sequence grow by one token."""
-        self._join_waiting()
-        if not self._draws.rows:
+        began = self._join_waiting()
+        rows = self._draws.rows
+        if not rows:
             return
-        rows, began = self._draws.rows, time.monotonic()
-        ended = self._draws.step()
+        # What reads prompts, too, is another kind of work.
+        with self._measured("Read" if began else "Draw", rows) as took:
+            ended = self._draws.step()
         with self._changed:
-            self._queue.observe_step(rows, time.monotonic() - began)
+            self._queue.observe_step(rows, took.seconds)
             self._queue.draw(self._draws.jobs)
         if ended:
             self._listener.finished([(job.request_id, end) for job, end in ended], None)
 
-    def _join_waiting(self) -> None:
+    def _join_waiting(self) -> int:
+        """Let waiting requests join; returns how many did."""
+        began = 0
         while self._draws.rows < self._rows:
             with self._changed:
                 job = self._queue.take_drawing()
             if job is None:
-                return
+                break
             self._begin(job)
+            began += 1
+        return began
 
     def _begin(self, job: Job) -> None:
         self._listener.started([job.request_id])
@@ -237,6 +255,16 @@ class Engine:
             self._queue.draw(self._draws.jobs)
         if refused is not None:
             self._listener.finished([(job.request_id, refused)], None)
+
+    @contextmanager
+    def _measured(self, kind: str, size: float) -> Iterator[_Took]:
+        """Compute with the number of threads that serves this best, and learn from it."""
+        threads, took = self._threads.choose(kind, size), _Took()
+        self._workshop.use_threads(threads)
+        began = time.monotonic()
+        yield took
+        took.seconds = time.monotonic() - began
+        self._threads.observe(kind, size, threads, took.seconds)
 
     def _drop_cancelled(self) -> None:
         with self._changed:

@@ -84,6 +84,7 @@ class Workshop:
         checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
         self._base = base
+        self.most_threads = torch.get_num_threads()
         self.lora = Lora(base)
         self.living = Living(living, self.lora, limit=limit, durable=durable)
         self._loaded: OrderedDict[Path, Adapter] = OrderedDict()
@@ -119,6 +120,11 @@ class Workshop:
                 return Trained([Done(None)], self.living.removal(model_id))
             case SaveAdapter(model_id, directory, optimizer):
                 return Trained([Done(self._save(model_id, directory, optimizer))])
+
+    def use_threads(self, number: int) -> None:
+        """Compute with so many threads from now on."""
+        if self._base.model.device.type == "cpu" and number != torch.get_num_threads():
+            torch.set_num_threads(number)
 
     def settle(self, change: Change, *, recorded: bool) -> None:
         """Let a change of a model happen that was recorded, or forget it."""
