@@ -55,7 +55,9 @@ class Threads:
         tried = self._of(kind, size)
         rate = max(seconds, _SHORTEST) / max(size, 1.0)
         known = tried.seconds.get(threads, rate)
-        tried.seconds[threads] = _MEMORY * known + (1.0 - _MEMORY) * rate
+        # What was not tried for long says little of today.
+        memory = _MEMORY if tried.since.get(threads, 0) <= _RETRY else 1.0 - _MEMORY
+        tried.seconds[threads] = memory * known + (1.0 - memory) * rate
         for number in self._numbers:
             tried.since[number] = 0 if number == threads else tried.since.get(number, 0) + 1
 
