@@ -19,8 +19,8 @@ from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 from tests.server.conftest import KEY, Served
 from tests.server.shelf import FILES, folder_of, kept, put_checkpoint, put_run, route_of
 from tinker_nb.client.rest.client import RestClient
-from tinker_nb.server.giving import archived, given_files
-from tinker_nb.server.signing import Links, is_signed_download
+from tinker_nb.server.shelf.giving import archived, given_files
+from tinker_nb.server.shelf.signing import Links, is_signed_download
 from tinker_nb.server.store.tables import CheckpointRow
 
 GIVEN = {name: content for name, content in FILES.items() if name.startswith("adapter_")}

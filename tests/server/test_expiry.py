@@ -21,8 +21,8 @@ from tests.server.shelf import (
     route_of,
 )
 from tinker_nb.errors import InvalidInputError
-from tinker_nb.server import expiry
-from tinker_nb.server.expiry import (
+from tinker_nb.server.shelf import expiry
+from tinker_nb.server.shelf.expiry import (
     FINISHED_GRACE,
     LONGEST_TTL,
     SHORTEST_TTL,
@@ -33,8 +33,8 @@ from tinker_nb.server.expiry import (
     sweep_forever,
     sweep_once,
 )
+from tinker_nb.server.shelf.trash import discard
 from tinker_nb.server.store.records import SessionRow
-from tinker_nb.server.trash import discard
 
 HOUR = 3600.0
 

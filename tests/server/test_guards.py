@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from tests.server.conftest import KEY, Served, new_session, serving, settings_for
 from tinker_nb.errors import InvalidInputError
 from tinker_nb.server.config import Settings
-from tinker_nb.server.guards import (
+from tinker_nb.server.guards.headers import (
     Check,
     content_check,
     encoding_check,
@@ -26,7 +26,7 @@ from tinker_nb.server.guards import (
     key_check,
     origin_check,
 )
-from tinker_nb.server.limits import Nesting, check_amount, check_metadata, check_words
+from tinker_nb.server.guards.limits import Nesting, check_amount, check_metadata, check_words
 from tinker_nb.wire.protobuf import CONTENT_TYPE
 
 FB = "/api/v1/forward_backward"

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 from tests.server.conftest import Served, serving, settings_for
 from tinker_nb.server.app import standing
-from tinker_nb.server.idle import Activity, should_stop, watch
+from tinker_nb.server.watch.idle import Activity, should_stop, watch
 
 
 @pytest.mark.parametrize(

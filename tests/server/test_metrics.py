@@ -23,8 +23,8 @@ from tests.server.conftest import (
     serving,
     settings_for,
 )
-from tinker_nb.server import logs
-from tinker_nb.server.metrics import Metrics, Standing
+from tinker_nb.server.watch import logs
+from tinker_nb.server.watch.metrics import Metrics, Standing
 
 Figures = dict[tuple[str, tuple[str, ...]], float]
 

@@ -29,7 +29,7 @@ from tests.server.shelf import (
 from tinker_nb.client.rest.admin import AdminClient
 from tinker_nb.client.rest.client import RestClient
 from tinker_nb.errors import BadRequestError, NotFoundError, NotSupportedByServer
-from tinker_nb.server.copying import Order, copied_run, copy_checkpoint, own_session
+from tinker_nb.server.shelf.copying import Order, copied_run, copy_checkpoint, own_session
 from tinker_nb.server.store.records import RunRow, SessionRow
 
 pytestmark = [

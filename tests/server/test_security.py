@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from tests.server.conftest import KEY, Served, settings_for
 from tinker_nb.errors import ConfigurationError
-from tinker_nb.server.security import is_loopback, new_key, opens
+from tinker_nb.server.guards.keys import is_loopback, new_key, opens
 from tinker_nb.server.store.home import enter_default_home, enter_home
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.server.conftest import Served, new_session
 from tests.server.shelf import put_checkpoint, put_run, put_sampler, put_session
-from tinker_nb.server.expiry import sweep_once
+from tinker_nb.server.shelf.expiry import sweep_once
 from tinker_nb.server.store.records import SessionRow
 
 SEARCH = "/api/v1/sessions/search"

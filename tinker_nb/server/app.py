@@ -14,8 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from tinker_nb._version import __version__
 from tinker_nb.server.answers import install_error_handlers
 from tinker_nb.server.config import Settings
-from tinker_nb.server.expiry import sweep_forever
-from tinker_nb.server.guards import (
+from tinker_nb.server.guards.headers import (
     HeaderGuard,
     content_check,
     encoding_check,
@@ -23,12 +22,13 @@ from tinker_nb.server.guards import (
     key_check,
     origin_check,
 )
+from tinker_nb.server.guards.limits import BodyLimit
 from tinker_nb.server.house import House
-from tinker_nb.server.idle import Activity, watch
-from tinker_nb.server.limits import BodyLimit
-from tinker_nb.server.metrics import Metrics, Standing
 from tinker_nb.server.routes import ROUTERS
-from tinker_nb.server.watching import Watch
+from tinker_nb.server.shelf.expiry import sweep_forever
+from tinker_nb.server.watch.idle import Activity, watch
+from tinker_nb.server.watch.metrics import Metrics, Standing
+from tinker_nb.server.watch.requests import Watch
 
 _SWEEP_SECONDS = 60.0
 _UNFINISHED = frozenset({"queued", "running"})

@@ -13,10 +13,10 @@ from tinker_nb.errors import ConfigurationError
 from tinker_nb.server import options
 from tinker_nb.server.config import TINY_CHAT, Settings
 from tinker_nb.server.engine.finding import find_model
-from tinker_nb.server.logs import setup_logging
-from tinker_nb.server.security import is_loopback, new_key
+from tinker_nb.server.guards.keys import is_loopback, new_key
 from tinker_nb.server.sockets import listen
 from tinker_nb.server.store.home import Home, enter_default_home, enter_home
+from tinker_nb.server.watch.logs import setup_logging
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from tinker_nb.data.chat import ChatTokenizer
 from tinker_nb.server.config import Settings
-from tinker_nb.server.desk import Desk
 from tinker_nb.server.engine.base import Base, load_base
 from tinker_nb.server.engine.engine import Engine
 from tinker_nb.server.engine.work import ModelFacts
 from tinker_nb.server.engine.workshop import Workshop
-from tinker_nb.server.models import Models
+from tinker_nb.server.intake.desk import Desk
+from tinker_nb.server.intake.models import Models
 from tinker_nb.server.restoring import cut_off, restore
 from tinker_nb.server.store.database import Database, open_database
 from tinker_nb.server.store.futures import FutureStore

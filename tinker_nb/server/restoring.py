@@ -11,7 +11,7 @@ from tinker_nb.server.engine.files import load_checkpoint
 from tinker_nb.server.engine.living import DiskError, StateFiles, clear_leftovers, whole
 from tinker_nb.server.engine.work import ModelFacts
 from tinker_nb.server.engine.workshop import Workshop
-from tinker_nb.server.models import groups_of
+from tinker_nb.server.intake.models import groups_of
 from tinker_nb.server.store.home import Home
 from tinker_nb.server.store.records import Records
 from tinker_nb.server.store.tables import RunRow

@@ -15,7 +15,7 @@ import uvicorn
 
 from tinker_nb.server.app import create_app
 from tinker_nb.server.house import House
-from tinker_nb.server.idle import Activity, watch
+from tinker_nb.server.watch.idle import Activity, watch
 
 _KILLED = 128  # what a shell reports of a process ended by a signal, less the signal's number
 

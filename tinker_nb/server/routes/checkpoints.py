@@ -11,11 +11,8 @@ from fastapi.responses import JSONResponse, Response
 
 from tinker_nb.errors import InvalidInputError, UnknownNameError
 from tinker_nb.server.answers import answer
-from tinker_nb.server.copying import Order, copied_run, copy_checkpoint, own_session
-from tinker_nb.server.described import checkpoint, weights_info
-from tinker_nb.server.expiry import check_ttl, expiry
+from tinker_nb.server.guards.limits import check_words
 from tinker_nb.server.house import House
-from tinker_nb.server.limits import check_words
 from tinker_nb.server.routes.asked import (
     LongPage,
     NamedCheckpoint,
@@ -24,9 +21,12 @@ from tinker_nb.server.routes.asked import (
     named_run,
 )
 from tinker_nb.server.routes.common import TheHouse
+from tinker_nb.server.shelf.copying import Order, copied_run, copy_checkpoint, own_session
+from tinker_nb.server.shelf.described import checkpoint, weights_info
+from tinker_nb.server.shelf.expiry import check_ttl, expiry
+from tinker_nb.server.shelf.trash import discard
 from tinker_nb.server.store.ending import Endings
 from tinker_nb.server.store.tables import CheckpointRow, SessionRow
-from tinker_nb.server.trash import discard
 from tinker_nb.wire import rest
 from tinker_nb.wire.base import build_models
 from tinker_nb.wire.rest import (

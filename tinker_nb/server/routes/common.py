@@ -13,8 +13,8 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from tinker_nb.server.answers import answer
-from tinker_nb.server.desk import Ask
 from tinker_nb.server.house import House
+from tinker_nb.server.intake.tickets import Ask
 from tinker_nb.wire import quickstart, requests, responses
 from tinker_nb.wire.base import build_models
 from tinker_nb.wire.responses import FutureResponse

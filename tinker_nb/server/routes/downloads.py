@@ -10,11 +10,11 @@ from starlette.exceptions import HTTPException
 
 from tinker_nb.errors import UnknownNameError
 from tinker_nb.server.answers import answer
-from tinker_nb.server.giving import ARCHIVE, archived, given_files
 from tinker_nb.server.house import House
 from tinker_nb.server.routes.asked import NamedCheckpoint, TheListing, found_checkpoint
 from tinker_nb.server.routes.common import TheHouse
-from tinker_nb.server.signing import DOWNLOADS, Links, links_expire
+from tinker_nb.server.shelf.giving import ARCHIVE, archived, given_files
+from tinker_nb.server.shelf.signing import DOWNLOADS, Links, links_expire
 from tinker_nb.server.store.tables import CheckpointRow
 from tinker_nb.wire.rest import ExternalWeightsUrlsResponse
 

@@ -14,10 +14,10 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 
 from tinker_nb.server.answers import answer, refusal
-from tinker_nb.server.described import OWNER
 from tinker_nb.server.routes.asked import TheListing
 from tinker_nb.server.routes.common import TheHouse
 from tinker_nb.server.routes.sessions import named_session
+from tinker_nb.server.shelf.described import OWNER
 from tinker_nb.wire.sessions import SessionTraceResponse
 from tinker_nb.wire.usage import (
     BillingUsageResponse,

@@ -7,8 +7,8 @@ from fastapi.responses import JSONResponse, Response
 
 from tinker_nb.errors import UnknownNameError
 from tinker_nb.server.answers import answer, result_response, waited_response
-from tinker_nb.server.desk import Waiting
 from tinker_nb.server.engine.queue import QueueView
+from tinker_nb.server.intake.tickets import Waiting
 from tinker_nb.server.routes.common import TheHouse
 from tinker_nb.wire.quickstart import RetrieveRequest
 from tinker_nb.wire.requests import (

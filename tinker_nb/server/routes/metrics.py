@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from tinker_nb.server.metrics import Metrics
+from tinker_nb.server.watch.metrics import Metrics
 
 router = APIRouter()
 

@@ -6,11 +6,11 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from tinker_nb.server.answers import answer
-from tinker_nb.server.asks import create_ask, remove_ask, train_key
 from tinker_nb.server.engine.work import CreateAdapter
-from tinker_nb.server.limits import check_metadata
+from tinker_nb.server.guards.limits import check_metadata
+from tinker_nb.server.intake.asks import create_ask, remove_ask, train_key
+from tinker_nb.server.intake.saving import model_key, new_model_id
 from tinker_nb.server.routes.common import TheHouse, future_answer, submitted
-from tinker_nb.server.saving import model_key, new_model_id
 from tinker_nb.wire.requests import CreateModelRequest, GetInfoRequest, UnloadModelRequest
 from tinker_nb.wire.responses import GetInfoResponse, ModelData
 

@@ -12,8 +12,8 @@ from fastapi.responses import Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from tinker_nb.server.answers import answer
-from tinker_nb.server.desk import Entry
 from tinker_nb.server.house import House
+from tinker_nb.server.intake.tickets import Entry
 from tinker_nb.server.routes.common import TheHouse
 from tinker_nb.server.routes.futures import words
 from tinker_nb.wire.queue import QueuedRequest, QueueResponse

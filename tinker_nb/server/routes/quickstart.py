@@ -14,9 +14,9 @@ from fastapi.responses import JSONResponse, Response
 
 from tinker_nb.errors import InvalidInputError
 from tinker_nb.server.answers import refusal, waited_response
-from tinker_nb.server.desk import Waiting
 from tinker_nb.server.house import House
-from tinker_nb.server.jobs import JOBS
+from tinker_nb.server.intake.jobs import JOBS
+from tinker_nb.server.intake.tickets import Waiting
 from tinker_nb.server.routes.common import TheHouse, json_body, parsed, submitted
 from tinker_nb.wire.losses import LOSSES
 

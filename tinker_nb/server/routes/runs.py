@@ -10,9 +10,9 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from tinker_nb.server.answers import answer
-from tinker_nb.server.described import checkpoint, training_run
 from tinker_nb.server.routes.asked import Scope, ShortPage, TheListing, named_run
 from tinker_nb.server.routes.common import TheHouse
+from tinker_nb.server.shelf.described import checkpoint, training_run
 from tinker_nb.server.store.listing import Listing
 from tinker_nb.server.store.tables import RunRow
 from tinker_nb.wire.rest import (

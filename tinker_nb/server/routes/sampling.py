@@ -9,8 +9,8 @@ from fastapi.responses import Response
 
 from tinker_nb.errors import InvalidInputError
 from tinker_nb.server.answers import answer
+from tinker_nb.server.intake.saving import sampler_name
 from tinker_nb.server.routes.common import TheHouse
-from tinker_nb.server.saving import sampler_name
 from tinker_nb.server.store.records import SamplerRow
 from tinker_nb.wire.requests import CreateSamplingSessionRequest
 from tinker_nb.wire.responses import CreateSamplingSessionResponse, GetSamplerResponse

@@ -11,11 +11,11 @@ from starlette.exceptions import HTTPException
 
 from tinker_nb.errors import InvalidInputError, UnknownNameError
 from tinker_nb.server.answers import answer
-from tinker_nb.server.described import metadata, session_summary
+from tinker_nb.server.guards.limits import check_metadata, check_words
 from tinker_nb.server.house import House
-from tinker_nb.server.limits import check_metadata, check_words
 from tinker_nb.server.routes.asked import Scope, ShortPage, TheListing
 from tinker_nb.server.routes.common import TheHouse
+from tinker_nb.server.shelf.described import metadata, session_summary
 from tinker_nb.server.store.ending import Beat, Endings
 from tinker_nb.server.store.listing import Holding
 from tinker_nb.server.store.records import SessionRow, new_session

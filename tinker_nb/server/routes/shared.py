@@ -8,16 +8,16 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from tinker_nb.errors import InvalidInputError
-from tinker_nb.server.asks import (
+from tinker_nb.server.guards.limits import check_amount
+from tinker_nb.server.house import House
+from tinker_nb.server.intake.asks import (
     asked_before,
     forward_backward_ask,
     optim_ask,
     sample_ask,
     train_key,
 )
-from tinker_nb.server.checks import read_examples, read_prompt
-from tinker_nb.server.house import House
-from tinker_nb.server.limits import check_amount
+from tinker_nb.server.intake.checks import read_examples, read_prompt
 from tinker_nb.server.routes.common import (
     TheHouse,
     future_answer,

@@ -9,13 +9,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from tinker_nb.errors import InvalidInputError
-from tinker_nb.server.asks import train_key
-from tinker_nb.server.desk import Ask
+from tinker_nb.server.guards.limits import check_metadata
 from tinker_nb.server.house import House
-from tinker_nb.server.limits import check_metadata
-from tinker_nb.server.routes.common import TheHouse, future_answer, json_body, submitted
-from tinker_nb.server.routes.quickstart import answered
-from tinker_nb.server.saving import (
+from tinker_nb.server.intake.asks import train_key
+from tinker_nb.server.intake.saving import (
     load_ask,
     model_key,
     new_model_id,
@@ -23,6 +20,9 @@ from tinker_nb.server.saving import (
     save_sampler_ask,
     save_weights_ask,
 )
+from tinker_nb.server.intake.tickets import Ask
+from tinker_nb.server.routes.common import TheHouse, future_answer, json_body, submitted
+from tinker_nb.server.routes.quickstart import answered
 from tinker_nb.server.store.tables import RunRow
 from tinker_nb.wire.quickstart import is_official
 from tinker_nb.wire.requests import (

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from tinker_nb.server.described import NO_PROJECT, OWNER
+from tinker_nb.server.shelf.described import NO_PROJECT, OWNER
 from tinker_nb.server.store.tables import SessionRow
 from tinker_nb.wire.sessions import (
     ActiveSessionStatusQuery,

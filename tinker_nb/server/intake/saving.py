@@ -12,12 +12,12 @@ from typing import Any
 from sqlalchemy import Executable
 
 from tinker_nb.errors import InvalidInputError
-from tinker_nb.server.asks import as_json, train_key
-from tinker_nb.server.desk import Ask
 from tinker_nb.server.engine.work import LoadAdapter, SaveAdapter
-from tinker_nb.server.expiry import check_ttl, expiry
 from tinker_nb.server.house import House
-from tinker_nb.server.models import has_expired
+from tinker_nb.server.intake.asks import as_json, train_key
+from tinker_nb.server.intake.models import has_expired
+from tinker_nb.server.intake.tickets import Ask
+from tinker_nb.server.shelf.expiry import check_ttl, expiry
 from tinker_nb.server.store.futures import Kept, json_result
 from tinker_nb.server.store.records import adding, following, removing, replacing
 from tinker_nb.server.store.tables import CheckpointRow, RunRow, SamplerRow

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from tinker_nb.errors import InvalidInputError
 from tinker_nb.server.house import House
+from tinker_nb.server.shelf.trash import discard
 from tinker_nb.server.store.ending import Endings
-from tinker_nb.server.trash import discard
 
 SHORTEST_TTL, LONGEST_TTL = 3600, 315_576_000  # an hour; ten years, leap days and all
 #: How long ephemeral weights outlive a session whose client said that it was done: samplers that

@@ -9,10 +9,10 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tinker_nb.server import logs
 from tinker_nb.server.answers import refusal
-from tinker_nb.server.idle import Activity
-from tinker_nb.server.metrics import Metrics
+from tinker_nb.server.watch import logs
+from tinker_nb.server.watch.idle import Activity
+from tinker_nb.server.watch.metrics import Metrics
 
 #: Stands for all paths without a route: a path can hold anything, and there is no end of them.
 NO_ROUTE = "(none)"

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from tinker_nb.server.completions import sample_key
-from tinker_nb.server.desk import Ask, Render
 from tinker_nb.server.engine.work import (
     CreateAdapter,
     Example,
@@ -22,6 +20,8 @@ from tinker_nb.server.engine.work import (
     WeightsSource,
 )
 from tinker_nb.server.house import House
+from tinker_nb.server.intake.completions import sample_key
+from tinker_nb.server.intake.tickets import Ask, Render
 from tinker_nb.server.store.futures import Kept, Stored, json_result
 from tinker_nb.server.store.records import adding, changing, removing
 from tinker_nb.server.store.tables import CheckpointRow, RunRow, SamplerRow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tinker_nb.server.news import News
+from tinker_nb.server.intake.news import News
 from tinker_nb.server.store.futures import FutureStore, Stored
 from tinker_nb.wire.responses import FutureCompletion
 

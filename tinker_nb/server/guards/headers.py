@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tinker_nb.server.answers import refusal
-from tinker_nb.server.security import is_loopback, needs_key, opens
+from tinker_nb.server.guards.keys import is_loopback, needs_key, opens
 from tinker_nb.wire.protobuf import CONTENT_TYPE
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s\[\]:@/?#\\]+)(:\d*)?")

@@ -7,7 +7,7 @@ import secrets
 
 from pydantic import SecretStr
 
-from tinker_nb.server.signing import is_signed_download
+from tinker_nb.server.shelf.signing import is_signed_download
 
 _OPEN_PATHS = frozenset({"/healthz", "/api/v1/healthz"})
 

@@ -6,7 +6,10 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from tinker_nb.server.asks import (
+from tinker_nb.server.engine.work import CreateAdapter, Sample
+from tinker_nb.server.guards.limits import check_amount
+from tinker_nb.server.house import House
+from tinker_nb.server.intake.asks import (
     as_json,
     chat_sample_ask,
     chat_weights,
@@ -15,7 +18,7 @@ from tinker_nb.server.asks import (
     optim_ask,
     remove_ask,
 )
-from tinker_nb.server.chat import (
+from tinker_nb.server.intake.chat import (
     chat_datums,
     chat_prompts,
     chat_sampling_params,
@@ -23,12 +26,9 @@ from tinker_nb.server.chat import (
     sample_result,
     step_result,
 )
-from tinker_nb.server.checks import read_examples
-from tinker_nb.server.desk import Ask
-from tinker_nb.server.engine.work import CreateAdapter, Sample
-from tinker_nb.server.house import House
-from tinker_nb.server.limits import check_amount
-from tinker_nb.server.saving import load_ask, save_sampler_ask, save_weights_ask, told
+from tinker_nb.server.intake.checks import read_examples
+from tinker_nb.server.intake.saving import load_ask, save_sampler_ask, save_weights_ask, told
+from tinker_nb.server.intake.tickets import Ask
 from tinker_nb.wire.params import AdamParams, LoraConfig
 from tinker_nb.wire.protobuf import ForwardBackwardRequest
 from tinker_nb.wire.quickstart import (

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tinker_nb.errors import InvalidInputError
 from tinker_nb.server.answers import refusal
 from tinker_nb.server.config import Settings
-from tinker_nb.server.guards import is_json, media_type
+from tinker_nb.server.guards.headers import is_json, media_type
 
 _ESCAPED = re.compile(rb"\\.", re.DOTALL)
 _MARKS = b'"[]{}'

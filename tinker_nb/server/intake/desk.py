@@ -12,19 +12,19 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Executable
 from sqlalchemy.exc import SQLAlchemyError
 
 from tinker_nb.errors import InvalidInputError
-from tinker_nb.server.completions import Completions
 from tinker_nb.server.engine.engine import Ends, Engine
 from tinker_nb.server.engine.living import Change
 from tinker_nb.server.engine.queue import QueueView
-from tinker_nb.server.engine.work import Done, Job, Outcome, Work
-from tinker_nb.server.news import News
+from tinker_nb.server.engine.work import Done, Job, Outcome
+from tinker_nb.server.intake.completions import Completions
+from tinker_nb.server.intake.news import News
+from tinker_nb.server.intake.tickets import Ask, Entry, Ticket, TicketState, Waiting
 from tinker_nb.server.store.futures import FutureStore, Kept, Stored, failure, outcome_of
 from tinker_nb.server.store.living import disk_words, state_write
 
@@ -33,81 +33,6 @@ _UNRECORDED = (
     "The server could not record the result, so that nothing was done. Make room on its disk, "
     "then submit the request again."
 )
-
-TicketState = Literal["queued", "running", "finished"]
-Render = Callable[[Any], Kept]
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A request to be taken in.
-
-    Parameters
-    ----------
-    kind
-        Its name in the protocol, such as ``ForwardBackward``.
-    lane
-        Requests of one lane are done in their order.
-    work
-        What the engine shall do.
-    render
-        Turns the engine's result into what is kept; called on the engine's thread.
-    model_id
-        The model it is for.
-    dedup_key
-        A repeat under the same key is the same request.
-    cost
-        How much it is.
-    writes
-        What is recorded together with the request.
-    undo
-        What is recorded together with its failure.
-    makes
-        The path of the checkpoint that it makes.
-    """
-
-    kind: str
-    lane: str
-    work: Work
-    render: Render
-    model_id: str | None = None
-    dedup_key: str | None = None
-    cost: float = 1.0
-    writes: tuple[Executable, ...] = ()
-    undo: tuple[Executable, ...] = ()
-    makes: str | None = None
-
-
-@dataclass
-class Ticket:
-    """An unfinished request, or one that has just finished."""
-
-    ask: Ask
-    job: Job
-    state: TicketState = "queued"
-    stored: Stored | None = None
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    since: float = field(default_factory=time.monotonic)
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A poll's "not yet"."""
-
-    view: QueueView
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An unfinished request, for who wants to see the queue."""
-
-    request_id: str
-    kind: str
-    model_id: str | None
-    state: TicketState
-    view: QueueView | None
-    waited_seconds: float
-
 
 #: Hears of a request's end: its kind, what became of it, the seconds since it came, its cost.
 Observer = Callable[[str, str, float, float], None]

@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from tinker_nb.errors import InvalidInputError, UnknownNameError
 from tinker_nb.server.house import House
+from tinker_nb.server.shelf.trash import discard
 from tinker_nb.server.store.tables import CheckpointRow, RunRow, SessionRow, Table
-from tinker_nb.server.trash import discard
 from tinker_nb.wire.paths import TinkerPath, parse_tinker_path
 
 _SOURCE = "copied_from"

@@ -10,8 +10,8 @@ import numpy as np
 from tinker_nb.data.chat import ChatTokenizer
 from tinker_nb.data.datums import conversations_to_datums
 from tinker_nb.errors import ConfigurationError, InvalidInputError
-from tinker_nb.server.checks import check_tokens
 from tinker_nb.server.engine.work import Ints, ModelFacts
+from tinker_nb.server.intake.checks import check_tokens
 from tinker_nb.wire.data import Datum
 from tinker_nb.wire.params import SamplingParams
 from tinker_nb.wire.quickstart import ChatMessage, ChatSampleRequest
