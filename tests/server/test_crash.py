@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -59,7 +60,7 @@ class Trainer:
 
     def run(self) -> None:
         """Train until there are enough steps."""
-        with self._http:
+        with contextlib.closing(self._http):
             self._train()
 
     def _train(self) -> None:
@@ -150,6 +151,7 @@ def test_killed_fifty_times(nursery: Nursery, tmp_path: Path, llama_dir: Path) -
     for thread in threads:
         thread.join(120)
         assert not thread.is_alive()
+    assert all(len(trainer.told.steps) >= LEAST_STEPS for trainer in trainers)
     told = [trainer.told for trainer in trainers]
     nursery.kill()
     _check_nothing_twice(told)
