@@ -36,7 +36,7 @@ from tinker_nb import SamplingClient, ServiceClient, types
 from tinker_nb.client import session
 from tinker_nb.errors import InvalidInputError, NotSupportedByServer, RequestFailedError
 from tinker_nb.wire.proto import tinker_public_pb2 as pb
-from tinker_nb.wire.protobuf import decode_sample
+from tinker_nb.wire.samples import decode_sample
 
 KEY = "tml-test"
 WAIT = 30

@@ -22,9 +22,9 @@ from tinker_nb.wire.protobuf import (
     CONTENT_TYPE,
     ForwardBackwardRequest,
     decode_output,
-    decode_sample,
     encode_forward_backward,
 )
+from tinker_nb.wire.samples import decode_sample
 
 TOKENS = list(b"the quick brown fox")
 

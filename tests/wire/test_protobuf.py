@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 
 from tinker_nb.errors import InvalidInputError
-from tinker_nb.wire import protobuf
+from tinker_nb.wire import protobuf, samples
 from tinker_nb.wire.data import Datum, ModelInput
-from tinker_nb.wire.results import ForwardBackwardOutput, SampledSequence, SampleResponse
+from tinker_nb.wire.jsonform import sample_to_json
+from tinker_nb.wire.results import (
+    ForwardBackwardOutput,
+    PromptAltTokens,
+    SampledSequence,
+    SampleResponse,
+)
 from tinker_nb.wire.tensors import TensorData
 
 
@@ -108,7 +114,23 @@ def test_a_sample_comes_back_with_its_ids() -> None:
         prompt_logprobs=[None, -0.125],
         topk_prompt_logprobs=[None, [(4, -0.5), (5, -1.0)]],
     )
-    assert protobuf.decode_sample(protobuf.encode_sample(response), ["a", "b"]) == response
+    assert samples.decode_sample(samples.encode_sample(response), ["a", "b"]) == response
+
+
+def test_every_figure_of_a_sample_comes_back() -> None:
+    scores = TensorData(np.array([[-0.5, 0.0], [-1.0, -2.0]], np.float32), "float32")
+    tokens = TensorData(np.array([[3, 4], [5, 6]]), "int64")
+    response = SampleResponse(
+        [SampledSequence("stop", [1], [-0.5], "a", topk_logprobs=[[(1, -0.5), (2, -1.0)]])],
+        target_prompt_logprobs=scores,
+        prompt_cache_hit_tokens=7,
+        prompt_alt_tokens=PromptAltTokens(tokens, scores),
+    )
+    assert samples.decode_sample(samples.encode_sample(response), ["a"]) == response
+    told = sample_to_json(response)
+    assert told["sequences"][0]["topk_logprobs"] == [[(1, -0.5), (2, -1.0)]]
+    assert told["prompt_alt_tokens"]["tokens"]["data"] == [3, 4, 5, 6]
+    assert told["target_prompt_logprobs"]["shape"] == [2, 2]
 
 
 @pytest.mark.parametrize("body", [b"\xff\xff\xff", b"\x0a\xff"])

@@ -15,8 +15,9 @@ from tinker_nb.errors import InvalidInputError, UnknownNameError
 from tinker_nb.server.store.futures import Stored
 from tinker_nb.wire.base import WireModel
 from tinker_nb.wire.jsonform import output_to_json, sample_to_json
-from tinker_nb.wire.protobuf import CONTENT_TYPE, decode_output, decode_sample
+from tinker_nb.wire.protobuf import CONTENT_TYPE, decode_output
 from tinker_nb.wire.responses import ErrorDetail
+from tinker_nb.wire.samples import decode_sample
 
 JSON_TYPE = "application/json"
 

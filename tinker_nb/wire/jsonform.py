@@ -141,15 +141,33 @@ def output_from_json(body: dict[str, Any]) -> ForwardBackwardOutput:
 
 def sample_to_json(response: SampleResponse) -> dict[str, Any]:
     """Return a sample result as JSON."""
-    return {
+    body: dict[str, Any] = {
         "type": "sample",
-        "sequences": [
-            {"stop_reason": s.stop_reason, "tokens": s.tokens, "logprobs": s.logprobs}
-            for s in response.sequences
-        ],
+        "sequences": [_sequence_to_json(sequence) for sequence in response.sequences],
         "prompt_logprobs": response.prompt_logprobs,
         "topk_prompt_logprobs": response.topk_prompt_logprobs,
     }
+    # Later than this form of the protocol; there only where they were asked for.
+    if response.target_prompt_logprobs is not None:
+        body["target_prompt_logprobs"] = json_tensor(response.target_prompt_logprobs)
+    if response.prompt_alt_tokens is not None:
+        drawn = response.prompt_alt_tokens
+        body["prompt_alt_tokens"] = {
+            "tokens": json_tensor(drawn.tokens),
+            "logprobs": json_tensor(drawn.logprobs),
+        }
+    return body
+
+
+def _sequence_to_json(sequence: SampledSequence) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "stop_reason": sequence.stop_reason,
+        "tokens": sequence.tokens,
+        "logprobs": sequence.logprobs,
+    }
+    if sequence.topk_logprobs is not None:
+        body["topk_logprobs"] = sequence.topk_logprobs
+    return body
 
 
 def sample_from_json(body: dict[str, Any]) -> SampleResponse:

@@ -17,11 +17,11 @@ from tinker_nb.wire.protobuf import (
     CONTENT_TYPE,
     ForwardBackwardRequest,
     decode_output,
-    decode_sample,
     encode_forward_backward,
 )
 from tinker_nb.wire.responses import FutureResponse
 from tinker_nb.wire.results import ForwardBackwardOutput, SampleResponse
+from tinker_nb.wire.samples import decode_sample
 
 POLL_TIMEOUT = 60.0  # above the longest hold of a server, 45 s
 

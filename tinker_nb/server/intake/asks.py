@@ -27,8 +27,9 @@ from tinker_nb.server.store.records import adding, changing, removing
 from tinker_nb.server.store.tables import CheckpointRow, RunRow, SamplerRow
 from tinker_nb.wire.losses import loss_settings
 from tinker_nb.wire.params import AdamParams
-from tinker_nb.wire.protobuf import ForwardBackwardRequest, encode_output, encode_sample
+from tinker_nb.wire.protobuf import ForwardBackwardRequest, encode_output
 from tinker_nb.wire.requests import SampleRequest
+from tinker_nb.wire.samples import encode_sample
 
 
 def train_key(model_id: str, seq_id: int | None) -> str | None:
