@@ -100,7 +100,8 @@ class Journey(Generic[T]):
         if not self._is_prepared:
             await self._prepare(greeting)
         if self.ticket is not None:
-            await self.ticket.submit.turn()
+            commutes = greeting.takes_any_order and self._call.kind.commutes
+            await self.ticket.submit.turn(among_equals=commutes)
         self._begin_sending()
         with self.server.naming(self._call.name):
             await self._submit(greeting)

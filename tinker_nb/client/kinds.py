@@ -32,6 +32,8 @@ class Kind:
         Whether the result may be protobuf.
     repeatable
         Whether a lost one may be submitted anew: it changes nothing on the server.
+    commutes
+        Whether two of them may change places: gradients add up in any order.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Kind:
     result: type[Any]
     binary: bool = False
     repeatable: bool = False
+    commutes: bool = False
 
 
 def _kind(name: str, path: str, operation: str, result: type[Any], **how: bool) -> Kind:
@@ -51,8 +54,15 @@ _ALL = (
     _kind(
         "CreateModel", "create_model", "create_lora_training_client", results.CreateModelResponse
     ),
-    _kind("Forward", _FORWARD[0], "forward", _FORWARD[1], binary=True),
-    _kind("ForwardBackward", _FORWARD[0], "forward_backward", _FORWARD[1], binary=True),
+    _kind("Forward", _FORWARD[0], "forward", _FORWARD[1], binary=True, commutes=True),
+    _kind(
+        "ForwardBackward",
+        _FORWARD[0],
+        "forward_backward",
+        _FORWARD[1],
+        binary=True,
+        commutes=True,
+    ),
     _kind("OptimStep", "optim_step", "optim_step", results.OptimStepResponse),
     _kind("Sample", "asample", "sample", results.SampleResponse, binary=True, repeatable=True),
     _kind("SaveWeights", "save_weights", "save_state", results.SaveWeightsResponse),

@@ -2,7 +2,8 @@
 
 The order holds across loops and threads. It is made of tickets with two gates each: a call may
 prepare its bytes while the one before is on its way, but is submitted only once the server took all
-earlier ones.
+earlier ones. Calls that commute, such as two forward_backward between the same steps, may be on
+their way together where the server allows for that.
 """
 
 from __future__ import annotations
@@ -20,18 +21,32 @@ def _mark() -> concurrent.futures.Future[None]:
 
 
 class Gate:
-    """A place in a row: one goes after the other."""
+    """A place in a row: one goes after the other.
 
-    def __init__(self, before: concurrent.futures.Future[None]) -> None:
+    Parameters
+    ----------
+    before
+        Done when all who are earlier have left.
+    barrier
+        Done when all have left up to the last one whose place among the others matters.
+    """
+
+    def __init__(
+        self,
+        before: concurrent.futures.Future[None],
+        barrier: concurrent.futures.Future[None] | None = None,
+    ) -> None:
         self._before = before
+        self._barrier = barrier or before
         self.passed = _mark()
         self._lock = threading.Lock()
         self._is_left = False
 
-    async def turn(self) -> None:
-        """Wait until all who are earlier have left."""
-        if not self._before.done():
-            await wait_async(self._before)
+    async def turn(self, *, among_equals: bool = False) -> None:
+        """Wait until all who are earlier have left, or all but equals, where that is enough."""
+        awaited = self._barrier if among_equals else self._before
+        if not awaited.done():
+            await wait_async(awaited)
 
     def leave(self) -> None:
         """Let the next one go, as soon as all earlier ones have left; may be repeated."""
@@ -67,6 +82,7 @@ class SubmissionOrder:
         self._prepared, self._submitted = _mark(), _mark()
         self._prepared.set_result(None)
         self._submitted.set_result(None)
+        self._barrier = self._submitted
         self._taken = 0
 
     @property
@@ -74,17 +90,25 @@ class SubmissionOrder:
         """How many tickets were handed out."""
         return self._taken
 
-    def take(self) -> Ticket:
-        """Return the next ticket."""
-        return self.take_several(1)[0]
+    def take(self, *, commutes: bool = False) -> Ticket:
+        """Return the next ticket.
 
-    def take_several(self, count: int) -> list[Ticket]:
+        Parameters
+        ----------
+        commutes
+            Whether the call may change places with others of which that is said too.
+        """
+        return self.take_several(1, commutes=commutes)[0]
+
+    def take_several(self, count: int, *, commutes: bool = False) -> list[Ticket]:
         """Return the next tickets, with nobody else's between them."""
         with self._lock:
-            return [self._take() for _ in range(count)]
+            return [self._take(commutes) for _ in range(count)]
 
-    def _take(self) -> Ticket:
-        ticket = Ticket(Gate(self._prepared), Gate(self._submitted))
+    def _take(self, commutes: bool) -> Ticket:
+        ticket = Ticket(Gate(self._prepared), Gate(self._submitted, self._barrier))
         self._taken += 1
         self._prepared, self._submitted = ticket.prepare.passed, ticket.submit.passed
+        if not commutes:
+            self._barrier = ticket.submit.passed
         return ticket

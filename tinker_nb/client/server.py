@@ -60,6 +60,15 @@ class Greeting:
     poll_patience: RetryPolicy = DEFAULT_POLICY
     endpoints: frozenset[Route] | None = None
 
+    @property
+    def takes_any_order(self) -> bool:
+        """Whether calls that commute may reach it in any order.
+
+        The protocol lets the chunks of one call do so. That separate calls may, is known of the
+        embedded server only, which alone lists its endpoints.
+        """
+        return self.endpoints is not None
+
     def why_not(self, operation: str) -> str | None:
         """Say why it is known to lack an operation; None where it has it, or may have it."""
         if operation in self.dialect.missing:

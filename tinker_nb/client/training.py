@@ -214,7 +214,7 @@ class TrainingClient(Made, Learns, SavesWeights):
 
     def _start(self, call: Call[T], loop: asyncio.AbstractEventLoop) -> TinkerFuture[T]:
         self._service.server.refuse_missing(call.name)
-        return self._begin(call, self._order.take(), loop)
+        return self._begin(call, self._order.take(commutes=call.kind.commutes), loop)
 
     def _start_both(
         self,

@@ -80,6 +80,8 @@ def build_server(house: House, ready: Callable[[], None]) -> Server:
         access_log=False,
         # Nothing here is spoken over WebSockets, so nothing of them is understood.
         ws="none",
+        # No proxy's word is believed, so none is read.
+        proxy_headers=False,
         # One more than the polls' own grace, so that their answers get out.
         timeout_graceful_shutdown=int(house.settings.stop_grace) + 1,
     )

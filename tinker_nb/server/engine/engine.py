@@ -162,6 +162,11 @@ class Engine:
     def _wait(self) -> bool:
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or self._queue.busy or self._draws.rows)
+            while not self._stopping and not self._draws.rows:
+                pause = self._queue.hold(time.monotonic())
+                if pause <= 0:
+                    break
+                self._changed.wait(pause)
             return not self._stopping
 
     def _turn(self) -> None:

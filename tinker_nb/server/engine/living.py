@@ -43,11 +43,15 @@ class StateFiles:
 
 @dataclass(frozen=True)
 class Change:
-    """A model's next state, which comes to be when it is recorded; without adapter it goes."""
+    """A model's next state, which comes to be when it is recorded; without adapter it goes.
+
+    ``lasting`` says that a power cut must not take it back: gradients can be computed again.
+    """
 
     model_id: str
     adapter: Adapter | None
     files: StateFiles
+    lasting: bool = True
 
 
 @dataclass
@@ -122,9 +126,9 @@ class Living:
             It cannot be written; all is as before.
         """
         if not self._durable:
-            return Change(model_id, adapter, StateFiles())
+            return Change(model_id, adapter, StateFiles(), lasting=False)
         steps = None if stepped else self._lives[model_id].files.steps
-        return Change(model_id, adapter, self._written(adapter, steps))
+        return Change(model_id, adapter, self._written(adapter, steps), lasting=stepped)
 
     def removal(self, model_id: str) -> Change:
         """Return the end of a model."""

@@ -7,9 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from tinker_nb.server.engine.bursts import Bursts
 from tinker_nb.server.engine.schedule import Schedule
 from tinker_nb.server.engine.speeds import Speeds
-from tinker_nb.server.engine.work import Job, LiveWeights, Sample, SampleMany
+from tinker_nb.server.engine.work import (
+    ForwardBackward,
+    Job,
+    LiveWeights,
+    RemoveAdapter,
+    Sample,
+    SampleMany,
+)
 
 _STEP = "Draw"  # the kind under which drawing is measured: a sequence's next token
 
@@ -47,6 +55,7 @@ class Queue:
         self._trained: list[Job] = []
         self._since = 0.0
         self._cancelled: list[Job] = []
+        self._bursts = Bursts()
         self._leaving: list[Job] = []  # cancelled while they are drawn
         self._drawn: list[Job] = []
 
@@ -63,7 +72,22 @@ class Queue:
 
     def add(self, job: Job) -> None:
         """Put a job at the end of its lane."""
+        if isinstance(job.work, ForwardBackward):
+            at_it = any(other.lane == job.lane for other in self._trained)
+            alone = not at_it and not self._training.waits(job.lane)
+            self._bursts.came(job.lane, time.monotonic(), alone=alone)
+        elif isinstance(job.work, RemoveAdapter):
+            self._bursts.forget(job.lane)
         self._schedule(job).add(job.lane, job)
+
+    def hold(self, now: float) -> float:
+        """Return for how many seconds it is worth to wait for more before training begins."""
+        if self._cancelled or len(self._waiting):
+            return 0.0
+        found = self._training.only()
+        if found is None or not all(isinstance(job.work, ForwardBackward) for job in found[1]):
+            return 0.0
+        return self._bursts.hold(found[0], now)
 
     def cancel(self, job: Job) -> None:
         """Take a job out where it waits; it is given up at the engine's next turn."""

@@ -52,6 +52,17 @@ class Schedule(Generic[T]):
             self._lanes[name] = lane
         return taken
 
+    def waits(self, lane: str) -> bool:
+        """Say whether anything waits in a lane."""
+        return lane in self._lanes
+
+    def only(self) -> tuple[str, list[T]] | None:
+        """Return the one lane in which items wait, and those; None for none or several."""
+        if len(self._lanes) != 1:
+            return None
+        ((name, lane),) = self._lanes.items()
+        return name, list(lane)
+
     def remove(self, lane: str, item: T) -> bool:
         """Take an item out; says whether it waited."""
         waiting = self._lanes.get(lane, deque())

@@ -24,10 +24,13 @@ from tinker_nb.server.engine.queue import QueueView
 from tinker_nb.server.engine.work import Done, Job, Outcome
 from tinker_nb.server.intake.completions import Completions
 from tinker_nb.server.intake.news import News
+from tinker_nb.server.intake.recent import Recent
 from tinker_nb.server.intake.tickets import Ask, Entry, Ticket, TicketState, Waiting
 from tinker_nb.server.store.futures import FutureStore, Kept, Stored, failure, outcome_of
 from tinker_nb.server.store.living import disk_words, state_write
 
+#: Seconds for which a request must be in a state before a poll is answered with that.
+_TELL_AFTER = 0.2
 _log = logging.getLogger(__name__)
 _UNRECORDED = (
     "The server could not record the result, so that nothing was done. Make room on its disk, "
@@ -45,6 +48,7 @@ class Desk:
         self._futures = futures
         self._keys = futures.keys()
         self._tickets: dict[str, Ticket] = {}
+        self._recent = Recent()
         self._engine: Engine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = asyncio.Event()
@@ -141,7 +145,7 @@ class Desk:
         hold
             How long; ``None`` is until the end.
         known_state
-            Come back at once when the request is in another state, and as soon as it is.
+            Come back when the request is in another state, once it has been so for a moment.
 
         Returns
         -------
@@ -150,17 +154,25 @@ class Desk:
         """
         ticket = self._tickets.get(request_id)
         if ticket is None:
-            return self._futures.result(request_id)
+            return self._recent.get(request_id) or self._futures.result(request_id)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(hold):
                 await self._news(ticket, known_state)
         return ticket.stored or Waiting(self._view(ticket))
 
     async def _news(self, ticket: Ticket, known_state: str | None) -> None:
-        while ticket.stored is None and not self._closing.is_set():
-            if known_state is not None and ticket.state != known_state:
-                return
+        """Wait for the result, or for another state that has lasted for long enough to be told."""
+        while self._is_open(ticket) and known_state in (None, ticket.state):
             await ticket.changed.wait()
+        # Most requests are done a moment after they begin: to tell each step would cost two more
+        # polls of every one of them.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TELL_AFTER):
+                while self._is_open(ticket):
+                    await ticket.changed.wait()
+
+    def _is_open(self, ticket: Ticket) -> bool:
+        return ticket.stored is None and not self._closing.is_set()
 
     def _view(self, ticket: Ticket) -> QueueView:
         assert self._engine is not None
@@ -179,17 +191,21 @@ class Desk:
         kept = {request_id: self._kept(request_id, outcome) for request_id, outcome in ends}
         results = {request_id: one.stored for request_id, one in kept.items()}
         writes = [write for one in kept.values() for write in one.writes]
+        lasting = bool(writes)
         if change is not None:
             writes.append(state_write(change))
-        recorded = self._record(results, writes)
+            lasting = lasting or change.lasting
+        recorded = self._record(results, writes, lasting=lasting)
         if not recorded and writes:
             results = {request_id: failure(_UNRECORDED, "server") for request_id in results}
         self._tell(self._ended, results, recorded)
         return recorded
 
-    def _record(self, results: Mapping[str, Stored], writes: Sequence[Executable]) -> bool:
+    def _record(
+        self, results: Mapping[str, Stored], writes: Sequence[Executable], *, lasting: bool
+    ) -> bool:
         try:
-            self._futures.finish(results, writes)
+            self._futures.finish(results, writes, lasting=lasting)
         except SQLAlchemyError:
             _log.exception("Results of requests are kept in memory only: %s", list(results))
             return False
@@ -225,7 +241,9 @@ class Desk:
             self._change(ticket, "finished")
             self.completions.add(ticket.ask.dedup_key, request_id, stored)
             if recorded:
-                del self._tickets[request_id]  # those who wait hold it; later polls read the table
+                # Those who wait hold it; later polls read the table.
+                del self._tickets[request_id]
+                self._recent.add(request_id, stored)
             self._observe(ticket, stored)
         self.news.spread()
 

@@ -17,7 +17,10 @@ from tinker_nb.server.routes import (
     weights,
 )
 
+#: The first is asked first whether a path is its own, so what is asked most stands there.
 ROUTERS = (
+    futures.router,
+    shared.router,
     service.router,
     metrics.router,
     sessions.router,
@@ -25,9 +28,7 @@ ROUTERS = (
     weights.router,
     queue.router,
     sampling.router,
-    shared.router,
     quickstart.router,
-    futures.router,
     runs.router,
     checkpoints.router,
     downloads.router,

@@ -85,9 +85,18 @@ class FutureStore:
                 connection.execute(write)
             connection.execute(insert(FutureRow), values)
 
-    def finish(self, results: Mapping[str, Stored], writes: Sequence[Executable] = ()) -> None:
-        """Record the results of requests, and what is written with them, all or nothing."""
-        database = self._durable if writes else self._database
+    def finish(
+        self,
+        results: Mapping[str, Stored],
+        writes: Sequence[Executable] = (),
+        *,
+        lasting: bool = False,
+    ) -> None:
+        """Record the results of requests, and what is written with them, all or nothing.
+
+        What is ``lasting`` is on the disk then, where a power cut does not take it.
+        """
+        database = self._durable if lasting else self._database
         with database.begin() as connection:
             for write in writes:
                 connection.execute(write)
