@@ -67,7 +67,7 @@ def test_requests_are_counted_by_template(client: httpx.Client) -> None:
     client.get("/api/v1/training_runs/some-name")
     client.get("/no/such/place")
     client.get("/", headers={"X-API-Key": "wrong"})
-    client.request("BREW", "/")
+    client.request("PROPFIND", "/")
     after = figures(client)
     name = "tinker_nb_http_requests_total"
     for labels in (

@@ -17,6 +17,7 @@ from tinker_nb.server.app import create_app
 from tinker_nb.server.house import House
 from tinker_nb.server.watch.idle import Activity, watch
 
+_SWITCH_SECONDS = 0.0003
 _KILLED = 128  # what a shell reports of a process ended by a signal, less the signal's number
 
 
@@ -94,6 +95,9 @@ def serve(
     house: House, bound: socket.socket, ready: Callable[[], None], *, until_stdin_closes: bool
 ) -> None:
     """Serve until a signal comes, or until stdin has ended and all is done where asked for."""
+    # The engine asks for the interpreter before each of a step's thousand operations; while answers
+    # are made it would wait 5 ms for it each time.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     server = build_server(house, ready)
     # uvicorn raises the signals it caught once more at its end; by then they have been obeyed.
     for number in (signal.SIGINT, signal.SIGTERM):
