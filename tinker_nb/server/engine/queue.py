@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -144,24 +145,43 @@ class Queue:
         return QueueView("queued", len(ahead) + now, self._eta(schedule, job))
 
     def views(self) -> dict[str, QueueView]:
-        """Say where every job is, by request id."""
-        jobs = [*self._trained, *self._drawn, *self._training, *self._waiting]
-        found = {job.request_id: self.view(job) for job in jobs}
+        """Say where every job is, by request id; in one pass, for there may be thousands."""
+        found: dict[str, QueueView | None] = {
+            job.request_id: self.view(job) for job in self.in_hand
+        }
+        for schedule in (self._training, self._waiting):
+            found |= self._queued(schedule)
         return {request_id: view for request_id, view in found.items() if view is not None}
+
+    def _queued(self, schedule: Schedule[Job]) -> dict[str, QueueView]:
+        ahead = Counter(job.lane for job in self._trained)
+        total = self._eta_before(schedule)
+        found = {}
+        for job in schedule:
+            seconds = self._expected([job])
+            total = None if total is None or seconds is None else total + seconds
+            found[job.request_id] = QueueView("queued", ahead[job.lane], total)
+            ahead[job.lane] += 1
+        return found
 
     def _schedule(self, job: Job) -> Schedule[Job]:
         return self._waiting if _draws_freely(job) else self._training
 
     def _eta(self, schedule: Schedule[Job], job: Job) -> float | None:
         """Foresee when a waiting job is done: what runs, what goes before it, and itself."""
-        before = list(self._drawn) if schedule is self._waiting else []
+        before = []
         for other in schedule:
             before.append(other)
             if other is job:
                 break
-        waiting = self._expected(before)
-        running = self._remaining() if self._trained else 0.0
+        waiting, running = self._expected(before), self._eta_before(schedule)
         return None if waiting is None or running is None else waiting + running
+
+    def _eta_before(self, schedule: Schedule[Job]) -> float | None:
+        """Foresee when what runs has made room for the first that waits."""
+        drawn = self._expected(self._drawn) if schedule is self._waiting else 0.0
+        running = self._remaining() if self._trained else 0.0
+        return None if drawn is None or running is None else drawn + running
 
     def _remaining(self) -> float | None:
         expected = self._expected(self._trained)
