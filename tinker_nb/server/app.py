@@ -31,7 +31,6 @@ from tinker_nb.server.watch.metrics import Metrics, Standing
 from tinker_nb.server.watch.requests import Watch
 
 _SWEEP_SECONDS = 60.0
-_UNFINISHED = frozenset({"queued", "running"})
 
 
 def create_app(house: House) -> FastAPI:
@@ -88,11 +87,7 @@ def _cors(settings: Settings) -> Middleware:
 
 def standing(house: House) -> Standing:
     """Return what a house has to do now."""
-    futures = tuple(
-        (request.kind, request.state)
-        for request in house.desk.overview()
-        if request.state in _UNFINISHED
-    )
+    futures = tuple((request.kind, request.state) for request in house.desk.overview())
     return Standing(futures, live_models=len(house.workshop.living))
 
 
@@ -118,5 +113,5 @@ def _idle_watch(app: FastAPI, house: House) -> list[asyncio.Task[None]]:
         return []
     activity: Activity = app.state.activity
     activity.touch()  # loading the model took its time
-    task = watch(activity, lambda: bool(standing(house).futures), limit, stop)
+    task = watch(activity, lambda: house.desk.is_busy, limit, stop)
     return [asyncio.create_task(task)]

@@ -42,10 +42,8 @@ class Server(uvicorn.Server):
         asyncio.run_coroutine_threadsafe(self._linger(), self._loop)
 
     async def _linger(self) -> None:
-        await watch(self._activity, self._works, self._house.settings.linger, self.leave)
-
-    def _works(self) -> bool:
-        return bool(self._house.desk.overview())
+        desk, limit = self._house.desk, self._house.settings.linger
+        await watch(self._activity, lambda: desk.is_busy, limit, self.leave)
 
     def leave(self) -> None:
         """Begin to stop; may be called from any thread."""

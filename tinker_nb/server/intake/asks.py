@@ -122,12 +122,14 @@ def sample_ask(house: House, request: SampleRequest, prompt: Any) -> Ask:
         prompt,
         request.sampling_params,
         request.num_samples,
-        bool(request.prompt_logprobs),
-        request.topk_prompt_logprobs,
-        request.prompt_logprobs_last_n,
-        request.topk_sample_logprobs,
-        None if targets is None else targets.to_tensor().to_numpy().astype(np.int64),
-        request.prompt_alt_tokens_k,
+        prompt_logprobs=bool(request.prompt_logprobs),
+        topk_prompt_logprobs=request.topk_prompt_logprobs,
+        prompt_logprobs_last_n=request.prompt_logprobs_last_n,
+        topk_sample_logprobs=request.topk_sample_logprobs,
+        target_prompt_logprobs=(
+            None if targets is None else targets.to_tensor().to_numpy().astype(np.int64)
+        ),
+        prompt_alt_tokens_k=request.prompt_alt_tokens_k,
     )
     cost = _sample_cost(house, work)
     return Ask("Sample", lane, work, _keep_sample, None, asked_before(request), cost)

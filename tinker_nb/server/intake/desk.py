@@ -114,6 +114,11 @@ class Desk:
         """Say whether there is such a request that has not ended."""
         return any(such(ticket.ask) for ticket in self._tickets.values() if not ticket.stored)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any request has not ended."""
+        return self.is_asked(lambda _: True)
+
     def overview(self) -> list[Entry]:
         """Return every unfinished request, in the order in which they came."""
         views = {} if self._engine is None else self._engine.views()

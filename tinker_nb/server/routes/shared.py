@@ -83,7 +83,6 @@ async def asample(request: Request, house: TheHouse) -> Response:
 
 async def _forward(request: Request, house: House, path: str) -> Response:
     raw, kind = await request.body(), _content_type(request)
-    _refuse_encoding(request)
     body = None if _is_protobuf(kind) else await parsed(raw, json_body)
     if not is_official(path, kind, body):
         assert body is not None
@@ -112,9 +111,3 @@ def _content_type(request: Request) -> str:
 
 def _is_protobuf(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() == CONTENT_TYPE
-
-
-def _refuse_encoding(request: Request) -> None:
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
-        raise InvalidInputError(f"Content-Encoding {encoding!r} is not taken; send it plain.")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tinker_nb.server.store.listing import Holding, RunFacts
-from tinker_nb.server.store.tables import CheckpointRow, RunRow, SessionRow
+from tinker_nb.server.store.tables import SILENT, CheckpointRow, RunRow, SessionRow
 from tinker_nb.wire.paths import CHECKPOINT_TYPES, parse_tinker_path
 from tinker_nb.wire.rest import Checkpoint, TrainingRun, WeightsInfoResponse
 from tinker_nb.wire.sessions import (
@@ -23,8 +23,6 @@ from tinker_nb.wire.sessions import (
 OWNER = "local"
 #: Where the protocol wants a project's name and a session has none.
 NO_PROJECT = "default"
-#: The end of a session whose client fell silent: it never said that it was done.
-SILENT = "silent"
 _COUNTED = {"weights": "last_checkpoint", "sampler_weights": "last_sampler_checkpoint"}
 
 

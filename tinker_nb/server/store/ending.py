@@ -18,9 +18,9 @@ from sqlalchemy import (
     update,
 )
 
-from tinker_nb.server.shelf.described import SILENT
 from tinker_nb.server.store.database import Database
 from tinker_nb.server.store.tables import (
+    SILENT,
     CheckpointRow,
     FutureRow,
     RunRow,

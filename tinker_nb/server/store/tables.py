@@ -14,8 +14,16 @@ class Table(DeclarativeBase):
     type_annotation_map = {dict[str, Any]: JSON, bytes: LargeBinary, float: Float}  # noqa: RUF012
 
 
+#: The end of a session whose client fell silent: it never said that it was done.
+SILENT = "silent"
+
+
 class SessionRow(Table):
-    """A client's session. ``end`` says how it was finished: success, errored or interrupted."""
+    """A client's session.
+
+    ``end`` says how it was finished: success, errored or interrupted, as its client says, or
+    `SILENT`.
+    """
 
     __tablename__ = "sessions"
 
