@@ -31,6 +31,7 @@ from tinker_nb.server.watch.metrics import Metrics, Standing
 from tinker_nb.server.watch.requests import Watch
 
 _SWEEP_SECONDS = 60.0
+_UNFINISHED = frozenset({"queued", "running"})
 
 
 def create_app(house: House) -> FastAPI:
@@ -87,7 +88,11 @@ def _cors(settings: Settings) -> Middleware:
 
 def standing(house: House) -> Standing:
     """Return what a house has to do now."""
-    futures = tuple((request.kind, request.state) for request in house.desk.overview())
+    futures = tuple(
+        (request.kind, request.state)
+        for request in house.desk.overview()
+        if request.state in _UNFINISHED
+    )
     return Standing(futures, live_models=len(house.workshop.living))
 
 

@@ -192,8 +192,20 @@ class Desk:
         self._tell(self._started, list(request_ids))
 
     def finished(self, ends: Ends, change: Change | None) -> bool:
-        """Hear, on the engine's thread, what became of requests; record it, then spread it."""
-        kept = {request_id: self._kept(request_id, outcome) for request_id, outcome in ends}
+        """Hear, on the engine's thread, what became of requests; record it, then spread it.
+
+        Of a request that has ended before nothing more is heard: the first word stands.
+        """
+        first = [
+            (request_id, outcome) for request_id, outcome in ends if self._is_first(request_id)
+        ]
+        kept = {request_id: self._kept(request_id, outcome) for request_id, outcome in first}
+        untold = [
+            request_id for request_id, outcome in first if _is_untold(outcome, kept[request_id])
+        ]
+        if untold and change is not None:
+            # Who is told to submit again must not find it done: then nothing of it has happened.
+            kept, change = {request_id: self._failed(request_id) for request_id in kept}, None
         results = {request_id: one.stored for request_id, one in kept.items()}
         writes = [write for one in kept.values() for write in one.writes]
         lasting = bool(writes)
@@ -204,7 +216,7 @@ class Desk:
         if not recorded and writes:
             results = {request_id: failure(_UNRECORDED, "server") for request_id in results}
         self._tell(self._ended, results, recorded)
-        return recorded
+        return recorded and not untold
 
     def _record(
         self, results: Mapping[str, Stored], writes: Sequence[Executable], *, lasting: bool
@@ -224,8 +236,19 @@ class Desk:
             return ask.render(outcome.result)
         except Exception:  # whatever it is must become a failed future, not a dead engine
             _log.exception("The result of a %s could not be kept", ask.kind)
-            words = "The server could not keep the result; submit it again."
-            return Kept(failure(words, "server"), ask.undo)
+            return self._failed(request_id)
+
+    def _failed(self, request_id: str) -> Kept:
+        words = "The server could not keep the result; submit it again."
+        return Kept(failure(words, "server"), self._tickets[request_id].ask.undo)
+
+    def _is_first(self, request_id: str) -> bool:
+        """Say whether this is the first that the engine tells of a request's end."""
+        ticket = self._tickets.get(request_id)
+        if ticket is None or ticket.told:
+            return False
+        ticket.told = True
+        return True
 
     def _tell(self, hear: Callable[..., None], *told: Any) -> None:
         assert self._loop is not None
@@ -261,3 +284,8 @@ class Desk:
         if self.observer is not None:
             seconds = time.monotonic() - ticket.since
             self.observer(ticket.ask.kind, outcome_of(stored), seconds, ticket.ask.cost)
+
+
+def _is_untold(outcome: Outcome, kept: Kept) -> bool:
+    """Say whether something was done whose result could not be kept."""
+    return isinstance(outcome, Done) and kept.stored.form == "failed"

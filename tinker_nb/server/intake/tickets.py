@@ -60,7 +60,10 @@ class Ask:
 
 @dataclass
 class Ticket:
-    """An unfinished request, or one that has just finished."""
+    """An unfinished request, or one that has just finished.
+
+    ``told`` is the engine's thread's own: whether it has told the request's end.
+    """
 
     ask: Ask
     job: Job
@@ -68,6 +71,7 @@ class Ticket:
     stored: Stored | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     since: float = field(default_factory=time.monotonic)
+    told: bool = False
 
 
 @dataclass(frozen=True)
