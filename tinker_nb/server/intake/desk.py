@@ -196,16 +196,18 @@ class Desk:
 
         Of a request that has ended before nothing more is heard: the first word stands.
         """
-        first = [
-            (request_id, outcome) for request_id, outcome in ends if self._is_first(request_id)
-        ]
+        first = [end for end in ends if self._is_first(end[0])]
         kept = {request_id: self._kept(request_id, outcome) for request_id, outcome in first}
-        untold = [
-            request_id for request_id, outcome in first if _is_untold(outcome, kept[request_id])
-        ]
-        if untold and change is not None:
+        if change is None:
+            return self._keep(kept, None)
+        if any(_is_untold(outcome, kept[request_id]) for request_id, outcome in first):
             # Who is told to submit again must not find it done: then nothing of it has happened.
-            kept, change = {request_id: self._failed(request_id) for request_id in kept}, None
+            self._keep({request_id: self._failed(request_id) for request_id in kept}, None)
+            return False
+        return self._keep(kept, change)
+
+    def _keep(self, kept: Mapping[str, Kept], change: Change | None) -> bool:
+        """Record results with all that belongs to them, and tell them."""
         results = {request_id: one.stored for request_id, one in kept.items()}
         writes = [write for one in kept.values() for write in one.writes]
         lasting = bool(writes)
@@ -216,7 +218,7 @@ class Desk:
         if not recorded and writes:
             results = {request_id: failure(_UNRECORDED, "server") for request_id in results}
         self._tell(self._ended, results, recorded)
-        return recorded and not untold
+        return recorded
 
     def _record(
         self, results: Mapping[str, Stored], writes: Sequence[Executable], *, lasting: bool
